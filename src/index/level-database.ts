@@ -1,0 +1,94 @@
+/** Opens LevelDB with the options that the index wants, and gives it types that fit. */
+
+import { mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
+import { Level } from 'level'
+import { IndexUnusable } from './index-unusable.js'
+import { SCHEMA_KEY } from './keys.js'
+import { translateLevelError } from './level-errors.js'
+import { databasePresence, syncFolder } from './level-files.js'
+import { sealedNumber, unsealedNumber } from './records.js'
+
+/** Counts up with every change of keys or records. An index of another schema is not read but rebuilt. */
+const SCHEMA = 1
+
+const MIB = 1 << 20
+export const BLOCK_CACHE_BYTES = 8 * MIB
+export const WRITE_BUFFER_BYTES = 16 * MIB
+const TABLE_BYTES = 8 * MIB
+
+export type Database = Level<Uint8Array, Buffer>
+export type Write =
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Buffer }
+  | { readonly type: 'del'; readonly key: Uint8Array }
+
+export interface DatabaseOptions {
+  /** Memory for blocks that are not mapped into memory. Bytes. */
+  readonly blockCacheBytes?: number
+  /** Writes gathered in memory before they become a table; up to two such buffers exist. Bytes. */
+  readonly writeBufferBytes?: number
+}
+
+/**
+ * Opens the database in the folder `path`, creating it (and the folder) if there is none.
+ *
+ * @throws IndexUnusable if it is damaged, half removed or of another schema.
+ * @throws EverfoldError REPOSITORY_LOCKED, STORE_FULL, STORE_FAILED
+ */
+export async function openDatabase(
+  path: string,
+  options: DatabaseOptions,
+): Promise<{ db: Database; created: boolean }> {
+  let db: Database | undefined
+  try {
+    const presence = await databasePresence(path)
+    if (presence === 'remnants') throw new IndexUnusable(path, 'its removal or creation did not finish')
+    const created = presence === 'absent'
+    if (created) await mkdir(path, { recursive: true })
+    db = new Level<Uint8Array, Buffer>(path, {
+      keyEncoding: 'view',
+      valueEncoding: 'buffer',
+      compression: false,
+      cacheSize: options.blockCacheBytes ?? BLOCK_CACHE_BYTES,
+      writeBufferSize: options.writeBufferBytes ?? WRITE_BUFFER_BYTES,
+      maxFileSize: TABLE_BYTES,
+    })
+    await db.open()
+    if (created) await initialize(path, db)
+    else await checkSchema(path, db)
+    return { db, created }
+  } catch (error) {
+    await db?.close().catch(() => undefined)
+    throw translateLevelError(path, error, true)
+  }
+}
+
+/** LevelDB syncs neither the name of its first files nor that of its folder. */
+async function initialize(path: string, db: Database): Promise<void> {
+  const value = sealedNumber(SCHEMA_KEY, SCHEMA)
+  await writeBatch(db, [{ type: 'put', key: SCHEMA_KEY, value }], true)
+  await syncFolder(path)
+  await syncFolder(dirname(path))
+}
+
+async function checkSchema(path: string, db: Database): Promise<void> {
+  const [value] = await getMany(db, [SCHEMA_KEY])
+  const schema = unsealedNumber(SCHEMA_KEY, value)
+  if (schema !== SCHEMA) {
+    throw new IndexUnusable(
+      path,
+      schema === undefined ? 'its schema cannot be read' : `its schema is ${schema}, not ${SCHEMA}`,
+    )
+  }
+}
+
+/** One value or undefined per key. (The types of `level` promise a value for every key, which is not so.) */
+export function getMany(db: Database, keys: Uint8Array[]): Promise<(Buffer | undefined)[]> {
+  return db.getMany(keys)
+}
+
+/** Writes all or nothing. With `sync` it is on stable storage when the promise resolves. */
+export function writeBatch(db: Database, writes: readonly Write[], sync: boolean): Promise<void> {
+  return db.batch([...writes], { sync })
+}
