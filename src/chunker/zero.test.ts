@@ -29,6 +29,17 @@ describe('isZero', () => {
     )
   })
 
+  it('misses no byte where one comparison ends and the next begins', () => {
+    const bytes = new Uint8Array(100_000)
+    for (let edge = 4096; edge < bytes.length; edge += 4096) {
+      for (const position of [edge - 1, edge, edge + 1]) {
+        bytes[position] = 1
+        expect(isZero(bytes), String(position)).toBe(false)
+        bytes[position] = 0
+      }
+    }
+  })
+
   it('looks at nothing but the view', () => {
     const bytes = new Uint8Array(100_000).fill(1)
     bytes.fill(0, 777, 80_001)

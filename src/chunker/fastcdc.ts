@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto'
+
+import { checkChunkSize } from './chunk-size.js'
+
+/**
+ * Content-defined chunking: cuts a stream where its content says so, so that bytes inserted or removed change only
+ * the chunks around them. For streams whose content shifts; a disk's blocks do not, and `cutFixed` is for them.
+ *
+ * FastCDC with normalised chunking, levels +2 and -2: Xia et al., "FastCDC: a Fast and Efficient Content-Defined
+ * Chunking Approach for Data Deduplication", USENIX ATC 2016, algorithm 1; "The Design of Fast Content-Defined
+ * Chunking for Data Deduplication Based Storage Systems", IEEE TPDS 31(9), 2020. With these choices:
+ *
+ * - The paper's ratios 1 : 4 : 16 of smallest, normal and largest chunk, with the largest equal to the chunk size.
+ * - A hash of 32 bits instead of 64: JavaScript has fast integers of that size alone. 22 mask bits are the most
+ *   that the largest chunk size takes.
+ * - Of the 2020 paper's "two bytes at a time" nothing is used: it moves no boundary, and gained little here.
+ *
+ * Where it cuts can never change: chunks cut elsewhere are new chunks, and nothing would deduplicate any more.
+ */
+export class FastCdc {
+  /** Every chunk has at least these bytes, but for the last of a stream. */
+  readonly lengthMin: number
+  /** Chunks of random data have about these bytes, 1.1 times as many on average. */
+  readonly lengthNormal: number
+  /** No chunk has more bytes. */
+  readonly lengthMax: number
+  /** Up to the normal length a boundary is 4 times as rare as in plain chunking, beyond it 4 times as frequent. */
+  readonly #maskRare: number
+  readonly #maskFrequent: number
+
+  /** @throws EverfoldError ARGUMENT_INVALID unless `chunkSize` is a chunk size. */
+  constructor(chunkSize: number) {
+    checkChunkSize(chunkSize)
+    this.lengthMax = chunkSize
+    this.lengthNormal = chunkSize / 4
+    this.lengthMin = chunkSize / 16
+    const bits = Math.log2(this.lengthNormal)
+    this.#maskRare = spreadMask(bits + NORMALISATION_LEVEL)
+    this.#maskFrequent = spreadMask(bits - NORMALISATION_LEVEL)
+  }
+
+  /**
+   * Cuts as many chunks as `bytes` decide. The boundaries depend on the stream alone, not on how it is divided into
+   * calls, as long as each call begins with the bytes that the one before did not consume. What is left is less than
+   * `lengthMax` and is looked at again, so give many times that at once.
+   *
+   * @param bytes  The stream from the last boundary on.
+   * @param final  The stream ends with `bytes`: everything is consumed.
+   * @returns `lengths`: bytes of each chunk, in order, in memory of its own. `consumed`: their sum.
+   */
+  cut(bytes: Uint8Array, final: boolean): { lengths: Uint32Array<ArrayBuffer>; consumed: number } {
+    const lengths = new Uint32Array(Math.ceil(bytes.length / this.lengthMin))
+    let count = 0
+    let consumed = 0
+    while (consumed < bytes.length) {
+      const available = Math.min(bytes.length - consumed, this.lengthMax)
+      const length = this.#boundary(bytes, consumed, consumed + available) - consumed
+      const decided = length < available || available === this.lengthMax || final
+      if (!decided) break
+      lengths[count] = length
+      count++
+      consumed += length
+    }
+    return { lengths: lengths.slice(0, count), consumed }
+  }
+
+  /** The first boundary of a chunk that begins at `start`; `end` if there is none before it. */
+  #boundary(bytes: Uint8Array, start: number, end: number): number {
+    const maskRare = this.#maskRare
+    const maskFrequent = this.#maskFrequent
+    const normal = Math.min(start + this.lengthNormal, end)
+    let hash = 0
+    // No boundary is wanted below the smallest length, so the hash begins there. It forgets a byte after 32 others.
+    let at = start + this.lengthMin
+    for (; at < normal; at++) {
+      hash = ((hash << 1) + (GEAR[bytes[at] ?? 0] ?? 0)) | 0
+      if ((hash & maskRare) === 0) return at
+    }
+    for (; at < end; at++) {
+      hash = ((hash << 1) + (GEAR[bytes[at] ?? 0] ?? 0)) | 0
+      if ((hash & maskFrequent) === 0) return at
+    }
+    return end
+  }
+}
+
+const NORMALISATION_LEVEL = 2
+
+/**
+ * A random number per byte value: the first 4 bytes, little-endian, of SHA-256 of this text and that byte. With these
+ * numbers a run of zeros (or of 0xff) meets none of the masks, so it is cut into chunks of the largest length.
+ */
+const GEAR_TEXT = 'everfold fastcdc gear 1'
+const GEAR = Int32Array.from({ length: 256 }, (_, byte) =>
+  createHash('sha256').update(GEAR_TEXT).update(Uint8Array.of(byte)).digest().readInt32LE(0),
+)
+
+/** The highest bits of the hash, in which the mask's are: bit 8 depends on 9 bytes of the stream, bit 31 on 32. */
+const MASK_SPAN_BITS = 24
+
+/**
+ * `bits` ones spread evenly over the upper 24 bits of the hash (as in the papers: low bits alone would look
+ * at a few bytes only).
+ */
+function spreadMask(bits: number): number {
+  let mask = 0
+  for (let i = 0; i < bits; i++) mask |= 1 << (31 - Math.floor((i * MASK_SPAN_BITS) / bits))
+  return mask
+}
