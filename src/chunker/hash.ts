@@ -1,9 +1,7 @@
 import { hash } from 'node:crypto'
 
+import { SHA256_BYTES } from '../checksum.js'
 import { isZero } from './zero.js'
-
-/** Bytes of a chunk's name: SHA-256 of its plain bytes (FIPS 180-4). */
-export const HASH_LENGTH_BYTES = 32
 
 /** What a batch of chunks is made of. Both arrays own their memory, so they can be transferred to another thread. */
 export interface ChunkHashes {
@@ -20,7 +18,7 @@ export interface ChunkHashes {
  * @throws RangeError if the lengths reach beyond `bytes`: only our own bug gets here.
  */
 export function hashChunks(bytes: Uint8Array, lengths: Uint32Array): ChunkHashes {
-  const hashes = new Uint8Array(lengths.length * HASH_LENGTH_BYTES)
+  const hashes = new Uint8Array(lengths.length * SHA256_BYTES)
   const zeros = new Uint8Array(Math.ceil(lengths.length / 8))
   const hashText = Buffer.from(hashes.buffer)
   let start = 0
@@ -31,7 +29,7 @@ export function hashChunks(bytes: Uint8Array, lengths: Uint32Array): ChunkHashes
     if (isZero(chunk)) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))
     // A digest comes out of OpenSSL cheaper as a string of 32 characters ('binary' is Latin-1) than as a Buffer of its own (measured on
     // Node 20: 2.7 against 3.2 µs for 4 KiB).
-    else hashText.write(hash('sha256', chunk, 'binary'), i * HASH_LENGTH_BYTES, 'latin1')
+    else hashText.write(hash('sha256', chunk, 'binary'), i * SHA256_BYTES, 'latin1')
   }
   return { hashes, zeros }
 }
