@@ -1,0 +1,75 @@
+import type { FileSystem, OpenFile } from './file-system.js'
+
+interface Entry {
+  readonly file: Promise<OpenFile>
+  users: number
+  /** No longer in the cache: the last user closes it. */
+  dropped: boolean
+}
+
+/**
+ * Open files, the most recently used ones kept for the next read. A file in use is never closed: when it is evicted
+ * or dropped, its last user closes it. So at most `idleMax` files are open, and those being read right now.
+ */
+export class OpenFiles {
+  readonly #fileSystem: FileSystem
+  readonly #idleMax: number
+  /** In order of use: the first is the one to evict. */
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(fileSystem: FileSystem, idleMax: number) {
+    this.#fileSystem = fileSystem
+    this.#idleMax = idleMax
+  }
+
+  /** Runs `work` with the open file. @throws what opening or `work` throws */
+  async use<Result>(path: string, work: (file: OpenFile) => Promise<Result>): Promise<Result> {
+    const entry = this.#entries.get(path) ?? this.#open(path)
+    this.#entries.delete(path)
+    this.#entries.set(path, entry)
+    entry.users++
+    try {
+      const file = await entry.file
+      await this.#evict()
+      return await work(file)
+    } catch (error) {
+      // A file that did not open, or that reads badly, is opened anew by the next use.
+      if (this.#entries.get(path) === entry) this.#entries.delete(path)
+      entry.dropped = true
+      throw error
+    } finally {
+      entry.users--
+      if (entry.dropped && entry.users === 0) await close(entry)
+    }
+  }
+
+  /** After a file was removed: the next use opens whatever has its name then. Uses under way finish. */
+  async drop(path: string): Promise<void> {
+    const entry = this.#entries.get(path)
+    if (entry === undefined) return
+    this.#entries.delete(path)
+    entry.dropped = true
+    if (entry.users === 0) await close(entry)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((path) => this.drop(path)))
+  }
+
+  #open(path: string): Entry {
+    return { file: this.#fileSystem.open(path, 'read'), users: 0, dropped: false }
+  }
+
+  async #evict(): Promise<void> {
+    while (this.#entries.size > this.#idleMax) {
+      const [oldest] = this.#entries.keys()
+      if (oldest === undefined) return
+      await this.drop(oldest)
+    }
+  }
+}
+
+/** Closing a file that was only read cannot lose anything: if it fails, there is nothing to tell anyone. */
+async function close(entry: Entry): Promise<void> {
+  await entry.file.then((file) => file.close()).catch(() => undefined)
+}
