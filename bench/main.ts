@@ -1,0 +1,45 @@
+import { exitOnSignals } from './command.js'
+import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
+import { openWorkspace } from './workspace.js'
+
+const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
+
+${engineUsage}
+
+Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
+
+/** A benchmark checks its arguments before it gets a workspace. */
+const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  engine: async (args) => {
+    const options = parseEngineOptions(args)
+    await runEngine(options, await openWorkspace())
+  },
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  if (args.includes('--help') || args.includes('-h')) {
+    console.log(usage)
+    return
+  }
+  const [first, ...rest] = args
+  const named = first !== undefined && !first.startsWith('-')
+  const name = named ? first : 'engine'
+  const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined
+  if (benchmark === undefined) {
+    throw new Error(`No benchmark is called "${name}": there is ${Object.keys(benchmarks).join(', ')}`)
+  }
+  await benchmark(named ? rest : args)
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause === undefined ? error.message : `${error.message}\n${describe(error.cause)}`
+}
+
+exitOnSignals()
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  console.error(`bench: ${describe(error)}`)
+  process.exitCode = 1
+}
