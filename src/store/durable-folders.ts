@@ -1,6 +1,6 @@
 import { dirname } from 'node:path'
 import { systemErrorCode } from '../errors.js'
-import { type FileSystem, sync } from './file-system.js'
+import { type FileStatus, type FileSystem, sync } from './file-system.js'
 
 /**
  * Makes folders below `root`, and makes sure that they survive a power cut. A folder that exists already may have
@@ -47,5 +47,28 @@ export class DurableFolders {
       if (systemErrorCode(error) !== 'EEXIST') throw error
     }
     await sync(this.#fileSystem, parent)
+  }
+}
+
+/** Makes the root of a store and what is missing above it, so that they survive a power cut. */
+export async function createRoot(fileSystem: FileSystem, root: string): Promise<void> {
+  let existing = root
+  while ((await statusOf(fileSystem, existing)) === undefined) existing = dirname(existing)
+  await new DurableFolders(fileSystem, existing).ensure(root)
+  if (existing !== root) return
+  try {
+    await sync(fileSystem, dirname(root))
+  } catch (error) {
+    // Who may not read the folder above did not make the root a moment ago either.
+    if (systemErrorCode(error) !== 'EACCES') throw error
+  }
+}
+
+async function statusOf(fileSystem: FileSystem, path: string): Promise<FileStatus | undefined> {
+  try {
+    return await fileSystem.stat(path)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT' && dirname(path) !== path) return undefined
+    throw error
   }
 }

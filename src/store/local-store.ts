@@ -9,20 +9,13 @@ import assert from 'node:assert/strict'
 import { dirname, join, resolve } from 'node:path'
 import { type Environment, realEnvironment } from '../environment.js'
 import { EverfoldError, systemErrorCode } from '../errors.js'
-import { DurableFolders } from './durable-folders.js'
-import {
-  type FileStatus,
-  type FileSystem,
-  type OpenFile,
-  realFileSystem,
-  sync,
-  writeParts,
-} from './file-system.js'
+import { createRoot } from './durable-folders.js'
+import { type FileStatus, type FileSystem, type OpenFile, realFileSystem, sync } from './file-system.js'
 import { assertKey, assertPrefix } from './keys.js'
 import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-errors.js'
 import { fileSize, listFolder, readBytes } from './local-reads.js'
+import { LocalWriter } from './local-writer.js'
 import { OpenFiles } from './open-files.js'
-import { publish } from './publish.js'
 import type { Store, StoredObject } from './store.js'
 
 /** Packs kept open for the next read. */
@@ -40,20 +33,17 @@ export class LocalStore implements Store {
   /** Absolute path of the root. */
   readonly location: string
   readonly #fileSystem: FileSystem
-  readonly #environment: Environment
   readonly #rootStatus: FileStatus
-  readonly #temporaryFolder: string
-  readonly #folders: DurableFolders
+  readonly #writer: LocalWriter
   readonly #openFiles: OpenFiles
   #closed = false
 
   private constructor(root: string, rootStatus: FileStatus, options: LocalStoreOptions) {
     this.location = root
     this.#fileSystem = options.fileSystem ?? realFileSystem
-    this.#environment = options.environment ?? realEnvironment
     this.#rootStatus = rootStatus
-    this.#temporaryFolder = join(root, 'tmp')
-    this.#folders = new DurableFolders(this.#fileSystem, root)
+    const environment = options.environment ?? realEnvironment
+    this.#writer = new LocalWriter(this.#fileSystem, root, environment, () => this.#checkRoot())
     this.#openFiles = new OpenFiles(this.#fileSystem, options.openFilesMax ?? OPEN_FILES_MAX)
   }
 
@@ -118,7 +108,7 @@ export class LocalStore implements Store {
     assertPrefix(prefix)
     assert(!this.#closed, 'the store is closed')
     try {
-      yield* listFolder(this.#fileSystem, join(this.location, prefix), prefix)
+      yield* listFolder(this.#fileSystem, resolve(this.location, prefix), prefix)
       await this.#checkRoot()
     } catch (error) {
       throw storeError(`list ${prefix === '' ? 'objects' : prefix}`, this.location, error)
@@ -127,15 +117,7 @@ export class LocalStore implements Store {
 
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     const path = this.#path(key)
-    return this.#attempt(`write ${key}`, async () => {
-      let taken = (await fileSize(this.#fileSystem, path)) !== undefined
-      if (!taken) taken = (await this.#add(path, parts)) === 'exists'
-      // Whoever made it may not have come to this yet, or may have copied the repository here a moment ago.
-      if (taken) await sync(this.#fileSystem, path)
-      await this.#folders.ensure(dirname(path))
-      await sync(this.#fileSystem, dirname(path))
-      return taken ? 'exists' : 'created'
-    })
+    return this.#attempt(`write ${key}`, () => this.#writer.put(path, parts))
   }
 
   async remove(key: string): Promise<void> {
@@ -163,58 +145,12 @@ export class LocalStore implements Store {
    * @returns the number of files removed.
    */
   async removeLeftovers(): Promise<number> {
-    return this.#attempt('remove leftovers', async () => {
-      let removed = 0
-      try {
-        for (const entry of await this.#fileSystem.readdir(this.#temporaryFolder)) {
-          if (!entry.isFile()) continue
-          await this.#fileSystem.unlink(join(this.#temporaryFolder, entry.name))
-          removed++
-        }
-      } catch (error) {
-        if (!isAbsence(error)) throw error
-      }
-      return removed
-    })
+    return this.#attempt('remove leftovers', () => this.#writer.removeLeftovers())
   }
 
   async close(): Promise<void> {
     this.#closed = true
     await this.#openFiles.close()
-  }
-
-  async #add(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const name = Buffer.from(this.#environment.random(16)).toString('hex')
-    const temporary = join(this.#temporaryFolder, name)
-    try {
-      const file = await this.#createTemporary(temporary)
-      try {
-        await writeParts(file, parts)
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      await this.#folders.ensure(dirname(path))
-      return await publish(this.#fileSystem, temporary, path, this.#temporaryFolder)
-    } catch (error) {
-      if (isAbsence(error)) this.#folders.forget()
-      throw error
-    } finally {
-      // Gone already if it was renamed; else, what cannot be removed now is a leftover.
-      await this.#fileSystem.unlink(temporary).catch(() => undefined)
-    }
-  }
-
-  async #createTemporary(path: string): Promise<OpenFile> {
-    try {
-      return await this.#fileSystem.open(path, 'create')
-    } catch (error) {
-      if (!isAbsence(error)) throw error
-      this.#folders.forget()
-      await this.#checkRoot()
-      await this.#folders.ensure(this.#temporaryFolder)
-      return this.#fileSystem.open(path, 'create')
-    }
   }
 
   #path(key: string): string {
@@ -252,29 +188,6 @@ export class LocalStore implements Store {
     } catch (error) {
       throw storeError(what, this.location, error)
     }
-  }
-}
-
-/** Makes the root and what is missing above it. The root's own entry must survive a power cut as well. */
-async function createRoot(fileSystem: FileSystem, root: string): Promise<void> {
-  let existing = root
-  while ((await folderAt(fileSystem, existing)) === undefined) existing = dirname(existing)
-  await new DurableFolders(fileSystem, existing).ensure(root)
-  if (existing !== root) return
-  try {
-    await sync(fileSystem, dirname(root))
-  } catch (error) {
-    // Who may not read the folder above did not make the root either.
-    if (systemErrorCode(error) !== 'EACCES') throw error
-  }
-}
-
-async function folderAt(fileSystem: FileSystem, path: string): Promise<FileStatus | undefined> {
-  try {
-    return await fileSystem.stat(path)
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT' && dirname(path) !== path) return undefined
-    throw error
   }
 }
 
