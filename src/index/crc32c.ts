@@ -46,3 +46,11 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   for (; i < end; i++) crc = entry(t, (crc ^ view.getUint8(i)) & 0xff) ^ (crc >>> 8)
   return ~crc >>> 0
 }
+
+const MASK_DELTA = 0xa282ead8
+
+/** Is `stored` the CRC-32C of these bytes, in the masked form that LevelDB stores (util/crc32c.h)? */
+export function hasMaskedCrc(bytes: Uint8Array, start: number, end: number, stored: number): boolean {
+  const crc = crc32c(bytes, start, end)
+  return (((crc >>> 15) | (crc << 17)) + MASK_DELTA) >>> 0 === stored
+}

@@ -1,6 +1,6 @@
 /** An open database that can be replaced by a new one under its readers: to clear it, or after a write failed. */
 
-import { isEverfoldError } from '../errors.js'
+import { isEverfoldError, messageOf } from '../errors.js'
 import { type Database, type DatabaseOptions, openDatabase } from './level-database.js'
 import { isNotOpen, translateLevelError } from './level-errors.js'
 import { PackNumbers } from './pack-numbers.js'
@@ -25,6 +25,8 @@ export class LevelSession {
   #replacing: Promise<unknown> | undefined
   /** After a failed write LevelDB refuses all that follow, until it is opened anew. */
   #refusing = false
+  /** Why no database is open, after opening it anew failed. */
+  #failure: Error | undefined
   #closed = false
 
   private constructor(path: string, options: DatabaseOptions, state: SessionState) {
@@ -46,6 +48,7 @@ export class LevelSession {
     for (;;) {
       await this.#replacing
       const state = this.#state
+      if (this.#failure !== undefined) throw this.#failure
       try {
         return await task(state)
       } catch (error) {
@@ -78,6 +81,7 @@ export class LevelSession {
   /** Records of a range of keys, at most `count` at a time, all of one moment. */
   async *pages(range: Range, count: number): AsyncGenerator<[Uint8Array, Buffer][]> {
     await this.#replacing
+    if (this.#failure !== undefined) throw this.#failure
     const iterator = this.#state.db.iterator(range)
     try {
       for (;;) {
@@ -115,10 +119,12 @@ export class LevelSession {
       await between()
       this.#state = (await openState(this.path, this.#options)).state
       this.#refusing = false
+      this.#failure = undefined
     } catch (error) {
       // The next write tries again.
       this.#refusing = true
-      throw translateLevelError(this.path, error, true)
+      this.#failure = asError(translateLevelError(this.path, error, true))
+      throw this.#failure
     }
   }
 
@@ -140,4 +146,8 @@ async function openState(
     await db.close()
     throw translateLevelError(path, error, true)
   }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(messageOf(thrown))
 }

@@ -1,0 +1,157 @@
+/** Little-endian binary encoding for Everfold's objects: a growing writer and a checking reader. */
+
+/** Thrown by {@link BinaryReader} when bytes are not what a writer of ours could have made. */
+export class MalformedError extends Error {
+  override readonly name = 'MalformedError'
+}
+
+export class BinaryWriter {
+  #bytes: Uint8Array<ArrayBuffer>
+  #view: DataView
+  #length = 0
+
+  constructor(expectedBytes = 1024) {
+    this.#bytes = new Uint8Array(expectedBytes)
+    this.#view = new DataView(this.#bytes.buffer)
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  u8(value: number): void {
+    const at = this.#grow(1)
+    this.#view.setUint8(at, value)
+  }
+
+  u16(value: number): void {
+    const at = this.#grow(2)
+    this.#view.setUint16(at, value, true)
+  }
+
+  u32(value: number): void {
+    const at = this.#grow(4)
+    this.#view.setUint32(at, value, true)
+  }
+
+  /** An unsigned integer up to 2^53 - 1, in eight bytes. */
+  u64(value: number): void {
+    const at = this.#grow(8)
+    this.#view.setUint32(at, value % 0x1_0000_0000, true)
+    this.#view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true)
+  }
+
+  /** LEB128: seven bits a byte, least significant first; up to 2^53 - 1. */
+  varint(value: number): void {
+    let rest = value
+    while (rest >= 0x80) {
+      this.u8((rest % 0x80) | 0x80)
+      rest = Math.floor(rest / 0x80)
+    }
+    this.u8(rest)
+  }
+
+  /** A signed integer, zigzag-coded so that small magnitudes stay short. */
+  signedVarint(value: number): void {
+    this.varint(value < 0 ? -2 * value - 1 : 2 * value)
+  }
+
+  bytes(source: Uint8Array): void {
+    const at = this.#grow(source.length)
+    this.#bytes.set(source, at)
+  }
+
+  /** What was written, as a view that later writes may invalidate. */
+  view(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  #grow(count: number): number {
+    const at = this.#length
+    this.#length += count
+    if (this.#length > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
+      larger.set(this.#bytes)
+      this.#bytes = larger
+      this.#view = new DataView(larger.buffer)
+    }
+    return at
+  }
+}
+
+export class BinaryReader {
+  readonly #bytes: Uint8Array
+  readonly #view: DataView
+  #at = 0
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  get position(): number {
+    return this.#at
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1))
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2), true)
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true)
+  }
+
+  u64(): number {
+    const at = this.#take(8)
+    const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 0x1_0000_0000
+    if (!Number.isSafeInteger(value)) throw new MalformedError('a number is over 2^53')
+    return value
+  }
+
+  varint(): number {
+    let value = 0
+    let scale = 1
+    for (let length = 1; length <= 8; length++) {
+      const byte = this.u8()
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) {
+        if (byte === 0 && length > 1) throw new MalformedError('a number is not in its shortest form')
+        if (!Number.isSafeInteger(value)) throw new MalformedError('a number is over 2^53')
+        return value
+      }
+      scale *= 0x80
+    }
+    throw new MalformedError('a number is too long')
+  }
+
+  signedVarint(): number {
+    const coded = this.varint()
+    return coded % 2 === 0 ? coded / 2 : -(coded + 1) / 2
+  }
+
+  /** A view of the next `length` bytes. */
+  bytes(length: number): Uint8Array {
+    const at = this.#take(length)
+    return this.#bytes.subarray(at, at + length)
+  }
+
+  /** @throws MalformedError unless every byte was read. */
+  end(): void {
+    if (this.remaining !== 0) throw new MalformedError(`${this.remaining} bytes are left over`)
+  }
+
+  #take(length: number): number {
+    const at = this.#at
+    if (length < 0 || at + length > this.#bytes.length) throw new MalformedError('the bytes end too early')
+    this.#at = at + length
+    return at
+  }
+}

@@ -1,0 +1,255 @@
+import { EverfoldError } from '../errors.js'
+import type { ByteExtents } from '../feed/byte-extents.js'
+import type { DiskSource } from '../feed/disk-source.js'
+import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
+import { checkName } from '../names.js'
+import { BaseDisk } from './base-disk.js'
+import type { ChainState, DiskState, PointState } from './chain-state.js'
+import type { ChainHead } from './chains.js'
+import { flattenDisk } from './flatten.js'
+import { Ingest, type IngestDisk } from './ingest.js'
+import { feedDisk, type Progress } from './read-source.js'
+import type { Repository } from './repository.js'
+import { RunBuilder } from './run-builder.js'
+import { writeRun } from './run-store.js'
+
+/** One disk to back up. */
+export interface DiskBackup {
+  readonly id: string
+  readonly source: DiskSource
+  /** What changed since the newest point; undefined: read everything and compare. */
+  readonly changed: ByteExtents | undefined
+  /** How to cut; a disk keeps the way of its first point. */
+  readonly chunker?: 'fixed' | 'cdc'
+}
+
+export interface BackupRequest {
+  readonly machine: string
+  readonly disks: readonly DiskBackup[]
+  readonly note?: string
+  readonly onProgress?: Progress
+}
+
+export interface BackupResult {
+  readonly machine: string
+  readonly point: string
+  readonly kind: 'full' | 'incremental'
+  readonly createdAt: string
+  readonly disks: readonly { readonly id: string; readonly sizeBytes: number }[]
+  readonly readBytes: number
+  readonly changedBytes: number
+  readonly newBytes: number
+  readonly storedBytes: number
+  readonly seconds: number
+}
+
+/** What is known of a disk before its bytes are read. */
+interface DiskPlan {
+  readonly request: DiskBackup
+  readonly previous: DiskState | undefined
+  readonly ingest: IngestDisk
+  readonly chunker: 'fixed' | 'cdc'
+  /** Ranges to read, sorted and apart. */
+  readonly ranges: readonly { readonly offset: number; readonly length: number }[]
+}
+
+/**
+ * Takes one recovery point of a machine: all of its disks, or nothing.
+ * @returns once the point is durable (invariant 1).
+ * @throws NAME_INVALID, FEED_WITHOUT_BASE, FEED_BASE_UNSURE, SOURCE_FAILED, SOURCE_CHANGED, STORE_FULL, STORE_FAILED, CONFLICT:
+ *         no point was made then
+ */
+export async function backUp(repository: Repository, request: BackupRequest): Promise<BackupResult> {
+  const started = repository.environment.monotonicMs()
+  const machine = checkName('machine', request.machine)
+  const head = await repository.chains.find(machine)
+  checkDisks(machine, request.disks, head)
+  const ingest = new Ingest({
+    store: repository.store,
+    catalog: repository.catalog,
+    index: await repository.index(),
+    crew: repository.crew,
+    settings: {
+      chunkSize: repository.config.chunkSize,
+      frameSize: repository.config.frameSize,
+      packSize: repository.config.packSize,
+      level: repository.config.compression.level,
+      verify: true,
+    },
+  })
+  try {
+    const plans: DiskPlan[] = []
+    for (const disk of request.disks) plans.push(await planDisk(repository, head, disk, ingest))
+    const totalBytes = plans.flatMap((plan) => plan.ranges).reduce((sum, range) => sum + range.length, 0)
+    let readBytes = 0
+    for (const plan of plans)
+      readBytes += await feedDisk(
+        ingest,
+        plan.ingest,
+        plan.request.source,
+        plan.ranges,
+        repository.config.chunkSize,
+        (done) => request.onProgress?.(readBytes + done, totalBytes),
+      )
+    for (const plan of plans) await plan.request.source.checkUnchanged()
+    await ingest.finish()
+    const disks = await Promise.all(plans.map((plan) => writeDisk(repository, machine, plan)))
+    const point: PointState = {
+      id: newPointId(repository, head?.state),
+      createdAt: new Date(repository.environment.now()).toISOString(),
+      ...(request.note === undefined ? {} : { note: request.note }),
+      disks: disks.map((disk) => disk.state),
+      readBytes,
+      changedBytes: ingest.counts.changedBytes,
+      newBytes: ingest.counts.newBytes,
+      storedBytes: ingest.counts.storedBytes + disks.reduce((sum, disk) => sum + disk.writtenBytes, 0),
+      seconds: Math.round(repository.environment.monotonicMs() - started) / 1000,
+    }
+    await repository.chains.commit({
+      everfold: 'chain',
+      format: 1,
+      machine,
+      sequence: repository.chains.nextSequence(head),
+      points: [...(head?.state.points ?? []), point],
+    })
+    return resultOf(machine, head, point, (repository.environment.monotonicMs() - started) / 1000)
+  } catch (error) {
+    await ingest.settle()
+    throw error
+  }
+}
+
+function resultOf(
+  machine: string,
+  head: ChainHead | undefined,
+  point: PointState,
+  seconds: number,
+): BackupResult {
+  const { id, createdAt, readBytes, changedBytes, newBytes, storedBytes } = point
+  return {
+    machine,
+    point: id,
+    kind: head === undefined || head.state.points.length === 0 ? 'full' : 'incremental',
+    createdAt,
+    disks: point.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes })),
+    readBytes,
+    changedBytes,
+    newBytes,
+    storedBytes,
+    seconds: Math.round(seconds * 1000) / 1000,
+  }
+}
+
+function checkDisks(machine: string, disks: readonly DiskBackup[], head: ChainHead | undefined): void {
+  if (disks.length === 0) throw new EverfoldError('ARGUMENT_INVALID', 'Name at least one disk: DISK=PATH.')
+  const seen = new Set<string>()
+  for (const disk of disks) {
+    checkName('disk', disk.id)
+    if (seen.has(disk.id)) throw new EverfoldError('ARGUMENT_INVALID', `Disk "${disk.id}" is named twice.`)
+    seen.add(disk.id)
+    if (disk.changed === undefined || head === undefined || head.damaged.length === 0) continue
+    throw new EverfoldError(
+      'FEED_BASE_UNSURE',
+      `The newest chain state of "${machine}" is damaged, so a feed may not say all that changed since the newest point that is left. ` +
+        'Take one backup without --changed.',
+      { details: { machine, damagedSequences: head.damaged } },
+    )
+  }
+}
+
+async function planDisk(
+  repository: Repository,
+  head: ChainHead | undefined,
+  request: DiskBackup,
+  ingest: Ingest,
+): Promise<DiskPlan> {
+  const points = head?.state.points ?? []
+  const previous = points.at(-1)?.disks.find((disk) => disk.id === request.id)
+  const size = request.source.sizeBytes
+  const chunker = previous?.chunker ?? request.chunker ?? 'fixed'
+  if (request.chunker !== undefined && request.chunker !== chunker)
+    throw new EverfoldError(
+      'ARGUMENT_INVALID',
+      `Disk "${request.id}" is cut with --chunker ${chunker} since its first point; it cannot be changed later.`,
+    )
+  const stride = chunker === 'cdc' ? 0 : repository.config.chunkSize
+  const run = new RunBuilder(stride, ingest.packs)
+  const all = { offset: 0, length: size }
+  if (request.changed === undefined) {
+    const base =
+      previous === undefined || head === undefined
+        ? undefined
+        : await loadBase(repository, head.state, previous)
+    return {
+      request,
+      previous: base === undefined ? undefined : previous,
+      chunker,
+      ranges: size > 0 ? [all] : [],
+      ingest: { run, base, contentDefined: chunker === 'cdc' },
+    }
+  }
+  if (previous === undefined)
+    throw new EverfoldError(
+      'FEED_WITHOUT_BASE',
+      `There is no earlier point of disk "${request.id}" that a feed could be relative to. Take this backup without --changed ${request.id}=….`,
+      { details: { disk: request.id } },
+    )
+  const ranges = [...request.changed]
+  // What lies beyond the previous end is not in the base, whatever the feed says of it.
+  const grown = ranges
+    .filter((range) => range.offset < previous.sizeBytes)
+    .map((range) => ({
+      offset: range.offset,
+      length: Math.min(range.length, previous.sizeBytes - range.offset),
+    }))
+  if (size > previous.sizeBytes) grown.push({ offset: previous.sizeBytes, length: size - previous.sizeBytes })
+  return {
+    request,
+    previous,
+    chunker,
+    ranges: grown,
+    ingest: { run, base: undefined, contentDefined: chunker === 'cdc' },
+  }
+}
+
+/** The previous point's disk, to compare with; undefined if its runs are lost, so that everything is stored anew. */
+async function loadBase(
+  repository: Repository,
+  state: ChainState,
+  previous: DiskState,
+): Promise<BaseDisk | undefined> {
+  try {
+    const extents = await flattenDisk(repository.store, state, state.points.length - 1, previous.id)
+    return new BaseDisk(extents, previous.sizeBytes, repository.reader)
+  } catch (error) {
+    if (
+      error instanceof EverfoldError &&
+      ['OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'CHAIN_DAMAGED'].includes(error.code)
+    )
+      return undefined
+    throw error
+  }
+}
+
+async function writeDisk(
+  repository: Repository,
+  machine: string,
+  plan: DiskPlan,
+): Promise<{ readonly state: DiskState; readonly writtenBytes: number }> {
+  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish())
+  const state: DiskState = {
+    id: plan.request.id,
+    sizeBytes: plan.request.source.sizeBytes,
+    chunker: plan.chunker,
+    complete: plan.previous === undefined,
+    run: { stride: run.stride, segments: [...run.segments] },
+  }
+  return { state, writtenBytes }
+}
+
+function newPointId(repository: Repository, state: ChainState | undefined): string {
+  for (;;) {
+    const id = pointIdFrom(repository.environment.random(POINT_ID_LENGTH))
+    if (state?.points.some((point) => point.id === id) !== true) return id
+  }
+}

@@ -1,0 +1,95 @@
+import { sha256 } from '../checksum.js'
+import { isEverfoldError } from '../errors.js'
+import type { ChunkReader, Span } from '../pack/chunk-reader.js'
+import { planTasks } from '../pack/chunk-reader.js'
+import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
+import { type ExtentList, ZEROS } from './extent-list.js'
+
+/** What the previous point holds where a new chunk lies. */
+export type BaseCell =
+  | { readonly kind: 'zeros' }
+  /** Exactly one whole chunk of a pack. */
+  | { readonly kind: 'chunk'; readonly directory: PackDirectory; readonly chunk: number }
+  /** Several extents, or parts of chunks. */
+  | { readonly kind: 'mixed' }
+  /** Beyond the end of the previous point, or its bytes cannot be read. */
+  | { readonly kind: 'none' }
+
+/** The disk as the previous point has it, to compare a full read with. */
+export class BaseDisk {
+  readonly #extents: ExtentList
+  readonly #reader: ChunkReader
+  readonly #sizeBytes: number
+
+  constructor(extents: ExtentList, sizeBytes: number, reader: ChunkReader) {
+    this.#extents = extents
+    this.#sizeBytes = sizeBytes
+    this.#reader = reader
+  }
+
+  /** Loads the directories that {@link cellAt} needs for [start, end). */
+  async prepare(start: number, end: number): Promise<Map<number, PackDirectory>> {
+    const directories = new Map<number, PackDirectory>()
+    for (
+      let i = this.#extents.indexAt(start);
+      i < this.#extents.length && this.#extents.startOf(i) < end;
+      i++
+    ) {
+      const pack = this.#extents.pack[i] ?? ZEROS
+      if (pack === ZEROS || directories.has(pack)) continue
+      try {
+        directories.set(pack, await this.#reader.catalog.directory(this.#extents.packs.idOf(pack)))
+      } catch (error) {
+        // A lost or damaged pack: what it held is stored anew.
+        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+      }
+    }
+    return directories
+  }
+
+  /** What lies at [offset, offset + length), by metadata alone. `directories` come from {@link prepare}. */
+  cellAt(offset: number, length: number, directories: ReadonlyMap<number, PackDirectory>): BaseCell {
+    if (offset + length > this.#sizeBytes) return { kind: 'none' }
+    const list = this.#extents
+    const i = list.indexAt(offset)
+    if (list.startOf(i) > offset) return { kind: 'none' }
+    if (list.endOf(i) < offset + length) return { kind: 'mixed' }
+    const pack = list.pack[i] ?? ZEROS
+    if (pack === ZEROS) return { kind: 'zeros' }
+    const directory = directories.get(pack)
+    if (directory === undefined) return { kind: 'none' }
+    const position =
+      (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) + offset - list.startOf(i)
+    const chunk = chunkAt(directory, position)
+    if (directory.chunkStart[chunk] === position && directory.chunkLength[chunk] === length)
+      return { kind: 'chunk', directory, chunk }
+    return { kind: 'mixed' }
+  }
+
+  /** SHA-256 of [offset, offset + length), read back from the packs; undefined if it cannot be read. */
+  async hashOf(offset: number, length: number): Promise<Uint8Array | undefined> {
+    const bytes = new Uint8Array(length)
+    const part = this.#extents.slice(offset, offset + length)
+    if (part.totalBytes !== length) return undefined
+    try {
+      const spans: Span[] = []
+      for (let i = 0; i < part.length; i++) {
+        const pack = part.pack[i] ?? ZEROS
+        if (pack === ZEROS) continue
+        const directory = await this.#reader.catalog.directory(part.packs.idOf(pack))
+        const position = (directory.chunkStart[part.chunk[i] ?? 0] ?? 0) + (part.skip[i] ?? 0)
+        spans.push({ directory, position, length: part.size[i] ?? 0, target: part.startOf(i) - offset })
+      }
+      for (const task of planTasks(spans)) {
+        const { plain, damaged } = await this.#reader.run(task)
+        if (damaged.length > 0) return undefined
+        for (const piece of task.pieces)
+          bytes.set(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+      }
+    } catch (error) {
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+      throw error
+    }
+    return sha256(bytes)
+  }
+}

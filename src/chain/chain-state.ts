@@ -1,0 +1,70 @@
+import { z } from 'zod'
+import { openSealedJson, sealJson } from '../sealed-json.js'
+
+/*
+ * Chain state, format 1: sealed JSON (see sealed-json.ts). All points of a machine, oldest first, with the runs of their
+ * disks. The first point is the parent; writing the next sequence number is the commit.
+ */
+
+export const CHAIN_FORMAT_VERSION = 1
+
+const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
+
+const segment = z.strictObject({ id: sha256, start: bytes, end: bytes, extents: bytes }).readonly()
+const run = z.strictObject({ stride: bytes, segments: z.array(segment).readonly() }).readonly()
+
+const diskState = z
+  .strictObject({
+    id: z.string(),
+    sizeBytes: bytes,
+    chunker: z.enum(['fixed', 'cdc']),
+    /** The run covers the whole disk and needs no older one: the parent's, and a disk's first. */
+    complete: z.boolean(),
+    run,
+  })
+  .readonly()
+
+const pointState = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-z]{8}$/),
+    /** When the point was committed, ISO 8601 in UTC. */
+    createdAt: z.iso.datetime(),
+    note: z.string().optional(),
+    disks: z.array(diskState).readonly(),
+    /** Bytes read from the source, covered by the run, of new chunks before and after compression; seconds taken. */
+    readBytes: bytes,
+    changedBytes: bytes,
+    newBytes: bytes,
+    storedBytes: bytes,
+    seconds: z.number().min(0),
+  })
+  .readonly()
+
+const chainState = z
+  .strictObject({
+    everfold: z.literal('chain'),
+    format: z.literal(CHAIN_FORMAT_VERSION),
+    machine: z.string(),
+    sequence: bytes,
+    points: z.array(pointState).readonly(),
+  })
+  .readonly()
+
+export type DiskState = z.infer<typeof diskState>
+export type PointState = z.infer<typeof pointState>
+export type ChainState = z.infer<typeof chainState>
+
+export function encodeChainState(state: ChainState): Uint8Array {
+  const encoded = sealJson(state)
+  if (decodeChainState(encoded) === undefined) throw new Error('a chain state did not decode')
+  return encoded
+}
+
+/** @returns undefined unless the bytes are an undamaged chain state of this format. */
+export function decodeChainState(encoded: Uint8Array): ChainState | undefined {
+  const payload = openSealedJson(encoded)
+  if (payload === undefined) return undefined
+  const parsed = chainState.safeParse(payload)
+  return parsed.success ? parsed.data : undefined
+}

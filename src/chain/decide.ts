@@ -1,0 +1,218 @@
+import { isEverfoldError } from '../errors.js'
+import { type ChunkIndex, HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
+import type { PackCatalog } from '../pack/catalog.js'
+import type { HashResult } from '../pack/jobs.js'
+import { isPresent, type PackDirectory } from '../pack/pack-format.js'
+import { type PackTable, ZEROS } from './extent-list.js'
+import type { Batch } from './ingest.js'
+import type { PendingChunks } from './pending-chunks.js'
+
+/** In place of a pack slot: the chunk is new, its serial says where it will be. */
+export const NEW = -2
+/** In place of a pack slot: the previous point has the same bytes there. */
+export const UNCHANGED = -3
+const UNDECIDED = -4
+
+/** What is to be done with each chunk of a batch. Arrays are parallel. */
+export class Decision {
+  readonly plain: ArrayBuffer
+  readonly hashes: Uint8Array
+  readonly count: number
+  /** Offset on the disk, offset in `plain`, and length. Bytes. */
+  readonly offset: Float64Array
+  readonly from: Uint32Array
+  readonly length: Uint32Array
+  /** Slot of the pack in the session's table, or ZEROS, NEW, UNCHANGED. */
+  readonly pack: Int32Array
+  readonly chunk: Uint32Array
+  readonly serial: Float64Array
+  /** Serials from here on are new with this batch. */
+  readonly firstSerial: number
+  readonly #introduces: Uint8Array
+
+  constructor(batch: Batch, result: HashResult, firstSerial: number) {
+    const count = result.lengths.length
+    this.plain = result.plain
+    this.hashes = result.hashes
+    this.count = count
+    this.length = result.lengths
+    this.offset = new Float64Array(count)
+    this.from = new Uint32Array(count)
+    this.pack = new Int32Array(count).fill(UNDECIDED)
+    this.chunk = new Uint32Array(count)
+    this.serial = new Float64Array(count)
+    this.firstSerial = firstSerial
+    this.#introduces = new Uint8Array(count)
+    let from = 0
+    let piece = 0
+    let within = 0
+    for (let i = 0; i < count; i++) {
+      while (within === batch.pieces[piece]?.length) {
+        piece++
+        within = 0
+      }
+      this.offset[i] = (batch.pieces[piece]?.offset ?? 0) + within
+      this.from[i] = from
+      from += this.length[i] ?? 0
+      within += this.length[i] ?? 0
+    }
+  }
+
+  /** Does this chunk repeat one that is on its way already (so that its bytes are not stored again)? */
+  isRepeat(i: number): boolean {
+    return this.#introduces[i] === 0
+  }
+
+  setNew(i: number, serial: number, introduces: boolean): void {
+    this.pack[i] = NEW
+    this.serial[i] = serial
+    this.#introduces[i] = introduces ? 1 : 0
+  }
+
+  setAddress(i: number, pack: number, chunk: number): void {
+    this.pack[i] = pack
+    this.chunk[i] = chunk
+  }
+
+  /** Hashes of the chunks that this batch introduces, in order. */
+  newHashes(): Uint8Array {
+    const parts: Uint8Array[] = []
+    for (let i = 0; i < this.count; i++)
+      if (this.#introduces[i] === 1) parts.push(this.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES))
+    return Buffer.concat(parts)
+  }
+}
+
+/** Decides for each chunk whether it is known, where, or new. Batches come one at a time, in order. */
+export class Decider {
+  readonly #catalog: PackCatalog
+  readonly #index: ChunkIndex
+  readonly #packs: PackTable
+  readonly #pending: PendingChunks
+  /** The chunk after the last hit: the next chunk is most often this one. */
+  #expectedPack: PackDirectory | undefined
+  #expectedChunk = 0
+
+  constructor(catalog: PackCatalog, index: ChunkIndex, packs: PackTable, pending: PendingChunks) {
+    this.#catalog = catalog
+    this.#index = index
+    this.#packs = packs
+    this.#pending = pending
+  }
+
+  async decide(batch: Batch, result: HashResult): Promise<Decision> {
+    const decision = new Decision(batch, result, this.#pending.nextSerial)
+    if (batch.disk.base !== undefined) await this.#compare(batch, decision, result.zeros)
+    for (let i = 0; i < decision.count; i++)
+      if (decision.pack[i] === UNDECIDED && isSet(result.zeros, i)) decision.pack[i] = ZEROS
+    // What a pack on its way holds is looked up before we wait: it leaves that list once the index has it.
+    const onTheirWay = new Map<number, number>()
+    let firstUnknown = decision.count
+    for (let i = 0; i < decision.count; i++) {
+      if (
+        decision.pack[i] !== UNDECIDED ||
+        (firstUnknown === decision.count && this.#asExpected(decision, i))
+      )
+        continue
+      const serial = this.#pending.find(decision.hashes, i)
+      if (serial !== undefined) onTheirWay.set(i, serial)
+      else firstUnknown = Math.min(firstUnknown, i)
+    }
+    if (firstUnknown < decision.count) await this.#lookUp(decision, firstUnknown, onTheirWay)
+    for (const [i, serial] of onTheirWay)
+      if (decision.pack[i] === UNDECIDED) decision.setNew(i, serial, false)
+    return decision
+  }
+
+  /** Marks what is equal to the previous point. */
+  async #compare(batch: Batch, decision: Decision, zeros: Uint8Array): Promise<void> {
+    const base = batch.disk.base
+    const first = decision.offset[0]
+    if (base === undefined || first === undefined) return
+    const last = decision.count - 1
+    const directories = await base.prepare(first, (decision.offset[last] ?? 0) + (decision.length[last] ?? 0))
+    for (let i = 0; i < decision.count; i++) {
+      const cell = base.cellAt(decision.offset[i] ?? 0, decision.length[i] ?? 0, directories)
+      if (cell.kind === 'zeros' && isSet(zeros, i)) decision.pack[i] = UNCHANGED
+      else if (cell.kind === 'chunk' && !isSet(zeros, i) && sameHash(cell.directory, cell.chunk, decision, i))
+        decision.pack[i] = UNCHANGED
+      else if (cell.kind === 'mixed' && !isSet(zeros, i)) {
+        const hash = await base.hashOf(decision.offset[i] ?? 0, decision.length[i] ?? 0)
+        const own = decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
+        if (hash !== undefined && Buffer.compare(hash, own) === 0) decision.pack[i] = UNCHANGED
+      }
+    }
+  }
+
+  /** Is chunk i the one that follows the last hit? Then no index needs to be asked. */
+  #asExpected(decision: Decision, i: number): boolean {
+    const pack = this.#expectedPack
+    const chunk = this.#expectedChunk
+    if (pack === undefined || chunk >= pack.chunkCount || !sameHash(pack, chunk, decision, i)) return false
+    if (!isPresent(pack, chunk)) return false
+    this.#hit(decision, i, pack, chunk)
+    return true
+  }
+
+  #hit(decision: Decision, i: number, pack: PackDirectory, chunk: number): void {
+    decision.setAddress(i, this.#packs.slotOf(pack.id), chunk)
+    this.#expectedPack = pack
+    this.#expectedChunk = chunk + 1
+  }
+
+  async #lookUp(decision: Decision, from: number, onTheirWay: ReadonlyMap<number, number>): Promise<void> {
+    const unknown: number[] = []
+    for (let i = from; i < decision.count; i++)
+      if (decision.pack[i] === UNDECIDED && !onTheirWay.has(i)) unknown.push(i)
+    const hashes = new Uint8Array(unknown.length * HASH_BYTES)
+    for (const [n, i] of unknown.entries())
+      hashes.set(decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES), n * HASH_BYTES)
+    const found = await this.#index.lookup(hashes)
+    const directories = await this.#directoriesOf(found)
+    for (const [n, i] of unknown.entries()) {
+      if (this.#asExpected(decision, i)) continue
+      const pack = directories[found.packOf[n] ?? -1]
+      const chunk = found.position[n] ?? 0
+      // The index is never believed: the pack's own directory has the say (invariant 4).
+      if (
+        pack !== undefined &&
+        chunk < pack.chunkCount &&
+        isPresent(pack, chunk) &&
+        sameHash(pack, chunk, decision, i)
+      )
+        this.#hit(decision, i, pack, chunk)
+      else {
+        const repeat = this.#pending.find(decision.hashes, i)
+        decision.setNew(i, repeat ?? this.#pending.add(decision.hashes, i), repeat === undefined)
+      }
+    }
+  }
+
+  /** The directories of the packs found; undefined for one that the store does not have or that is damaged. */
+  async #directoriesOf(found: LookupResult): Promise<(PackDirectory | undefined)[]> {
+    return Promise.all(
+      found.packs.map(async (id) => {
+        try {
+          return await this.#catalog.directory(id)
+        } catch (error) {
+          if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+          throw error
+        }
+      }),
+    )
+  }
+}
+
+function sameHash(pack: PackDirectory, chunk: number, decision: Decision, i: number): boolean {
+  const at = chunk * HASH_BYTES
+  return (
+    Buffer.compare(
+      pack.hashes.subarray(at, at + HASH_BYTES),
+      decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
+    ) === 0
+  )
+}
+
+function isSet(bitmap: Uint8Array, i: number): boolean {
+  return ((bitmap[i >> 3] ?? 0) & (1 << (i & 7))) !== 0
+}

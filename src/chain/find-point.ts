@@ -1,0 +1,48 @@
+import { EverfoldError } from '../errors.js'
+import { POINT_ID_LENGTH } from '../ids.js'
+import type { ChainState, PointState } from './chain-state.js'
+
+const LOOKS_LIKE_TIME = /^\d{4}-\d{2}-\d{2}/
+
+/**
+ * Finds a point by `latest`, `parent`, its id, a unique prefix of its id, or an ISO 8601 time (the newest point at or
+ * before it; without a zone: the local time of this process).
+ * @returns the point and its place in the chain
+ * @throws POINT_UNKNOWN, POINT_AMBIGUOUS, ARGUMENT_INVALID
+ */
+export function findPoint(
+  state: ChainState,
+  wanted: string,
+): { readonly point: PointState; readonly index: number } {
+  const index = indexOf(state, wanted)
+  const point = state.points[index]
+  if (point !== undefined) return { point, index }
+  throw new EverfoldError(
+    'POINT_UNKNOWN',
+    `"${state.machine}" has no point "${wanted}". See its points with: everfold points ${state.machine}`,
+    { details: { machine: state.machine, point: wanted } },
+  )
+}
+
+function indexOf(state: ChainState, wanted: string): number {
+  if (wanted === 'latest') return state.points.length - 1
+  if (wanted === 'parent') return 0
+  if (LOOKS_LIKE_TIME.test(wanted)) return newestAt(state, wanted)
+  const prefix = wanted.toLowerCase()
+  if (prefix.length === 0 || prefix.length > POINT_ID_LENGTH) return -1
+  const matches = state.points.filter((point) => point.id.startsWith(prefix))
+  if (matches.length > 1)
+    throw new EverfoldError(
+      'POINT_AMBIGUOUS',
+      `"${wanted}" could be any of ${matches.map((point) => point.id).join(', ')}. Give more characters.`,
+      { details: { machine: state.machine, points: matches.map((point) => point.id) } },
+    )
+  return state.points.findIndex((point) => point === matches[0])
+}
+
+function newestAt(state: ChainState, wanted: string): number {
+  const time = Date.parse(wanted)
+  if (Number.isNaN(time))
+    throw new EverfoldError('ARGUMENT_INVALID', `"${wanted}" is no time. Write it like 2026-05-31T18:00:00Z.`)
+  return state.points.findLastIndex((point) => Date.parse(point.createdAt) <= time)
+}

@@ -1,0 +1,78 @@
+import { EverfoldError } from '../errors.js'
+import type { StoreReader } from '../store/store.js'
+import type { ChainState, DiskState, PointState } from './chain-state.js'
+import { type ExtentList, PackTable } from './extent-list.js'
+import { type Layer, overlayAll } from './overlay.js'
+import { readRun } from './run-store.js'
+
+/** Runs of one chain that are read at once. */
+const RUNS_IN_FLIGHT = 16
+
+/** A disk's entry in a point. @throws DISK_UNKNOWN */
+export function diskOf(machine: string, point: PointState, diskId: string): DiskState {
+  const disk = point.disks.find((candidate) => candidate.id === diskId)
+  if (disk !== undefined) return disk
+  const known = point.disks.map((candidate) => candidate.id).join(', ')
+  throw new EverfoldError(
+    'DISK_UNKNOWN',
+    `Point ${point.id} of "${machine}" has no disk "${diskId}"; it has: ${known}`,
+    {
+      details: { machine, point: point.id, disk: diskId },
+    },
+  )
+}
+
+/** The runs that make up a disk at point number `index`, oldest first: from the last complete one on. */
+export function layersOf(state: ChainState, index: number, diskId: string): DiskState[] {
+  const layers: DiskState[] = []
+  for (let i = index; i >= 0; i--) {
+    const disk = state.points[i]?.disks.find((candidate) => candidate.id === diskId)
+    if (disk === undefined) break
+    layers.unshift(disk)
+    if (disk.complete) return layers
+  }
+  throw new EverfoldError(
+    'CHAIN_DAMAGED',
+    `The chain of "${state.machine}" has no complete run of disk "${diskId}".`,
+    {
+      details: { machine: state.machine, disk: diskId },
+    },
+  )
+}
+
+/**
+ * Everything that a disk holds at point number `index`: extents that cover it from 0 to its size without a gap.
+ * @throws OBJECT_NOT_FOUND, DATA_DAMAGED naming a run that is lost; CHAIN_DAMAGED; STORE_FAILED
+ */
+export async function flattenDisk(
+  store: StoreReader,
+  state: ChainState,
+  index: number,
+  diskId: string,
+  packs = new PackTable(),
+): Promise<ExtentList> {
+  const disks = layersOf(state, index, diskId)
+  const layers: Layer[] = []
+  for (let first = 0; first < disks.length; first += RUNS_IN_FLIGHT) {
+    const batch = disks.slice(first, first + RUNS_IN_FLIGHT)
+    const lists = await Promise.all(batch.map((disk) => readRun(store, state.machine, disk.run, packs)))
+    for (const [i, extents] of lists.entries()) layers.push({ extents, sizeBytes: batch[i]?.sizeBytes ?? 0 })
+  }
+  const all = overlayAll(layers).slice(0, disks.at(-1)?.sizeBytes ?? 0)
+  assertCovers(all, disks.at(-1)?.sizeBytes ?? 0, state.machine, diskId)
+  return all
+}
+
+/** A gap would mean that we do not know what the disk held there: never to be filled with zeros in silence. */
+function assertCovers(all: ExtentList, sizeBytes: number, machine: string, disk: string): void {
+  let end = 0
+  for (let i = 0; i < all.length && all.startOf(i) === end; i++) end = all.endOf(i)
+  if (end === sizeBytes) return
+  throw new EverfoldError(
+    'CHAIN_DAMAGED',
+    `The runs of disk "${disk}" of "${machine}" leave a gap at byte ${end}.`,
+    {
+      details: { machine, disk, offset: end },
+    },
+  )
+}

@@ -1,0 +1,95 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isEverfoldError } from '../errors.js'
+import type { ChunkIndex } from '../index/chunk-index.js'
+import { ExpendableIndex } from '../index/expendable-index.js'
+import { IndexUnusable } from '../index/index-unusable.js'
+import { destroyIndex } from '../index/level-files.js'
+import { LevelIndex } from '../index/level-index.js'
+import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
+import { ThreadCrew } from '../pack/crew.js'
+import { lockRepository } from '../store/lock.js'
+import { openStore } from '../store/open-store.js'
+import type { Store } from '../store/store.js'
+import { Repository } from './repository.js'
+
+export interface OpenOptions {
+  /** What this process does, shown to whoever finds the repository taken. */
+  readonly command: string
+  /** Called while a missing index is rebuilt. */
+  readonly onRebuild?: RebuildProgress
+}
+
+export interface OpenedRepository {
+  readonly repository: Repository
+  /** Lets go of everything: index, threads, store, lock. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens the repository in a folder for this process alone, with its index beside it. A missing index is rebuilt at once,
+ * unless there is no space for it: then only what needs it fails.
+ * @throws REPOSITORY_LOCKED, REPOSITORY_NOT_FOUND, REPOSITORY_DAMAGED, FORMAT_TOO_NEW, STORE_FAILED
+ */
+export async function openRepository(location: string, options: OpenOptions): Promise<OpenedRepository> {
+  const store = await openStore(location)
+  const closing: (() => Promise<void>)[] = [() => store.close()]
+  const close = async (): Promise<void> => {
+    for (const step of closing.splice(0).reverse()) await step()
+  }
+  try {
+    const crew = new ThreadCrew()
+    const indexPath = join(store.location, 'index')
+    const openIndex = (): Promise<ChunkIndex> => openLevelIndex(indexPath, store, options.onRebuild)
+    const repository = await Repository.open({ store, crew, openIndex })
+    const lock = await lockRepository(store.location, options.command)
+    closing.push(() => lock.release())
+    closing.push(() => crew.close())
+    closing.push(() => repository.close())
+    if (!(await exists(indexPath))) await rebuildUnlessFull(repository)
+    return { repository, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function openLevelIndex(path: string, store: Store, onRebuild?: RebuildProgress): Promise<ChunkIndex> {
+  let index: LevelIndex
+  try {
+    index = await LevelIndex.open(path)
+  } catch (error) {
+    if (!(error instanceof IndexUnusable)) throw error
+    await destroyIndex(path)
+    index = await LevelIndex.open(path)
+  }
+  // A rebuild that was cut short leaves an index without this note.
+  if (index.created || (await index.getNote(COMPLETE)) === undefined) {
+    try {
+      await rebuildIndex(store, index, onRebuild)
+      await index.putNote(COMPLETE, 'yes')
+    } catch (error) {
+      await index.close()
+      throw error
+    }
+  }
+  return new ExpendableIndex(index, () => destroyIndex(path))
+}
+
+/** Note in the index: every pack of the store was entered once. */
+export const COMPLETE = 'complete'
+
+async function rebuildUnlessFull(repository: Repository): Promise<void> {
+  try {
+    await repository.index()
+  } catch (error) {
+    if (!isEverfoldError(error, 'STORE_FULL', 'STORE_FAILED')) throw error
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

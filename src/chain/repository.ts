@@ -1,0 +1,117 @@
+import { bytesToHex } from '../checksum.js'
+import { CHUNK_SIZE_DEFAULT_BYTES, checkChunkSize } from '../chunker/chunk-size.js'
+import { type Environment, realEnvironment } from '../environment.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
+import type { ChunkIndex } from '../index/chunk-index.js'
+import { PackCatalog } from '../pack/catalog.js'
+import { ChunkReader } from '../pack/chunk-reader.js'
+import type { Crew } from '../pack/crew.js'
+import { repositoryKey } from '../store/keys.js'
+import type { Store } from '../store/store.js'
+import { Chains } from './chains.js'
+import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
+
+/** See docs/design.md for the figures behind these. */
+export const FRAME_SIZE_DEFAULT = 256 * 1024
+export const PACK_SIZE_DEFAULT = 16 * 1024 * 1024
+export const LEVEL_DEFAULT = 3
+
+export interface InitOptions {
+  readonly chunkSize?: number
+  readonly frameSize?: number
+  readonly packSize?: number
+  readonly level?: number
+}
+
+/** What a repository is opened with. Whoever passes it in closes it. */
+export interface RepositoryParts {
+  readonly store: Store
+  readonly crew: Crew
+  /** Opens the index when it is first needed; rebuilt if it had to be created. */
+  readonly openIndex: () => Promise<ChunkIndex>
+  readonly environment?: Environment
+}
+
+/** An open repository: what all operations work on. */
+export class Repository {
+  readonly store: Store
+  readonly crew: Crew
+  readonly environment: Environment
+  readonly config: RepositoryConfig
+  readonly catalog: PackCatalog
+  readonly reader: ChunkReader
+  readonly chains: Chains
+  readonly #openIndex: () => Promise<ChunkIndex>
+  #index: Promise<ChunkIndex> | undefined
+
+  private constructor(parts: RepositoryParts, config: RepositoryConfig) {
+    this.store = parts.store
+    this.crew = parts.crew
+    this.environment = parts.environment ?? realEnvironment
+    this.config = config
+    this.catalog = new PackCatalog(parts.store)
+    this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
+    this.chains = new Chains(parts.store)
+    this.#openIndex = parts.openIndex
+  }
+
+  /**
+   * Makes a repository in an empty store.
+   * @throws ARGUMENT_INVALID, REPOSITORY_EXISTS, STORE_FULL, STORE_FAILED
+   */
+  static async init(
+    store: Store,
+    options: InitOptions,
+    environment = realEnvironment,
+  ): Promise<RepositoryConfig> {
+    const chunkSize = options.chunkSize ?? CHUNK_SIZE_DEFAULT_BYTES
+    checkChunkSize(chunkSize)
+    const config: RepositoryConfig = {
+      everfold: 'repository',
+      format: REPOSITORY_FORMAT_VERSION,
+      id: bytesToHex(environment.random(16)),
+      createdAt: new Date(environment.now()).toISOString(),
+      chunkSize,
+      frameSize: Math.max(chunkSize, options.frameSize ?? FRAME_SIZE_DEFAULT),
+      packSize: options.packSize ?? PACK_SIZE_DEFAULT,
+      compression: { codec: 'zstd', level: options.level ?? LEVEL_DEFAULT },
+    }
+    decodeConfig(encodeConfig(config), store.location)
+    if ((await store.put(repositoryKey, [encodeConfig(config)])) === 'exists')
+      throw new EverfoldError('REPOSITORY_EXISTS', `${store.location} is a repository already.`)
+    return config
+  }
+
+  /** @throws REPOSITORY_NOT_FOUND, REPOSITORY_DAMAGED, FORMAT_TOO_NEW, STORE_FAILED */
+  static async open(parts: RepositoryParts): Promise<Repository> {
+    const { location } = parts.store
+    let bytes: Uint8Array
+    try {
+      bytes = await parts.store.readAll(repositoryKey)
+    } catch (error) {
+      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+      throw new EverfoldError(
+        'REPOSITORY_NOT_FOUND',
+        `${location} is no repository. Make one with: everfold init ${location}`,
+        {
+          cause: error,
+        },
+      )
+    }
+    return new Repository(parts, decodeConfig(bytes, location))
+  }
+
+  /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */
+  index(): Promise<ChunkIndex> {
+    this.#index ??= this.#openIndex()
+    return this.#index
+  }
+
+  /** Closes the index if it was opened. */
+  async close(): Promise<void> {
+    const index = this.#index
+    this.#index = undefined
+    // One that could not be opened has told so already.
+    await index?.then((open) => open.close()).catch(() => undefined)
+  }
+}

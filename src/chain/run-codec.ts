@@ -1,0 +1,178 @@
+import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
+import { bytesToHex, hexToBytes, sha256 } from '../checksum.js'
+import { ExtentList, type PackTable, ZEROS } from './extent-list.js'
+
+/*
+ * A run segment, format 1: extents of one disk within a range. Numbers little-endian or LEB128 ("v", signed: zigzag "s").
+ *
+ *   header    8   "EVFR", u8 version = 1, u8 unit (log2 of the bytes that lengths are counted in), 2 zero bytes
+ *             4   u32 stride: length of every chunk of an extent but its last; 0: lengths vary
+ *             v   packs;    packs × 32: pack ids
+ *             v   extents
+ *   extents   each: u8 flags, then what the flags say
+ *                 bit 0  zeros, else chunks of a pack
+ *                 bit 1  v: gap since the end of the extent before (since 0 for the first), in units
+ *                 bit 2  s: pack, relative to the extent of chunks before (slot 0 at first)
+ *                 bit 3  s: first chunk, relative to the chunk that would continue the extent of chunks before
+ *                 bit 4  v: skip into the first chunk, in units
+ *                 always v: length, in units
+ *   trailer  32   SHA-256 of all bytes before it; in hex it is the segment's id
+ */
+
+export const RUN_FORMAT_VERSION = 1
+const MAGIC = Uint8Array.of(0x45, 0x56, 0x46, 0x52)
+const TRAILER_BYTES = 32
+const UNIT_MAX = 16
+
+const IS_ZEROS = 1
+const HAS_GAP = 2
+const HAS_PACK = 4
+const HAS_CHUNK = 8
+const HAS_SKIP = 16
+
+export interface EncodedRun {
+  readonly id: string
+  readonly bytes: Uint8Array
+}
+
+/** Encodes extents [from, to) of a list; its pack table holds just the packs that they name, in order of appearance. */
+export function encodeRun(list: ExtentList, from: number, to: number): EncodedRun {
+  const unit = unitOf(list, from, to)
+  const scale = 2 ** unit
+  const slots = new Map<number, number>()
+  for (let i = from; i < to; i++) {
+    const pack = list.pack[i] ?? ZEROS
+    if (pack !== ZEROS && !slots.has(pack)) slots.set(pack, slots.size)
+  }
+  const out = new BinaryWriter(64 + slots.size * 32 + (to - from) * 8)
+  out.bytes(MAGIC)
+  out.u8(RUN_FORMAT_VERSION)
+  out.u8(unit)
+  out.u16(0)
+  out.u32(list.stride)
+  out.varint(slots.size)
+  for (const pack of slots.keys()) out.bytes(hexToBytes(list.packs.idOf(pack)))
+  out.varint(to - from)
+  let end = 0
+  let lastPack = 0
+  let nextChunk = 0
+  for (let i = from; i < to; i++) {
+    const offset = list.offset[i] ?? 0
+    const size = list.size[i] ?? 0
+    const gap = offset - end
+    const zeros = list.pack[i] === ZEROS
+    const pack = zeros ? lastPack : (slots.get(list.pack[i] ?? 0) ?? 0)
+    const chunk = zeros ? nextChunk : (list.chunk[i] ?? 0)
+    const skip = list.skip[i] ?? 0
+    const packStep = pack - lastPack
+    const chunkStep = chunk - (packStep === 0 ? nextChunk : 0)
+    out.u8(
+      (zeros ? IS_ZEROS : 0) |
+        (gap > 0 ? HAS_GAP : 0) |
+        (packStep !== 0 ? HAS_PACK : 0) |
+        (!zeros && chunkStep !== 0 ? HAS_CHUNK : 0) |
+        (skip > 0 ? HAS_SKIP : 0),
+    )
+    if (gap > 0) out.varint(gap / scale)
+    if (packStep !== 0) out.signedVarint(packStep)
+    if (!zeros && chunkStep !== 0) out.signedVarint(chunkStep)
+    if (skip > 0) out.varint(skip / scale)
+    out.varint(size / scale)
+    end = offset + size
+    if (!zeros) {
+      lastPack = pack
+      nextChunk = chunkAfter(list.stride, chunk, skip + size)
+    }
+  }
+  const id = sha256(out.view())
+  out.bytes(id)
+  return { id: bytesToHex(id), bytes: out.view() }
+}
+
+/**
+ * Decodes a segment; its packs are interned into `packs`.
+ * @throws MalformedError if the bytes are not exactly what {@link encodeRun} makes for some list with this id.
+ */
+export function decodeRun(bytes: Uint8Array, id: string, packs: PackTable): ExtentList {
+  if (bytes.length < TRAILER_BYTES) throw new MalformedError('it is too short')
+  const body = bytes.subarray(0, bytes.length - TRAILER_BYTES)
+  const digest = sha256(body)
+  if (Buffer.compare(digest, bytes.subarray(body.length)) !== 0 || bytesToHex(digest) !== id)
+    throw new MalformedError('its checksum is wrong')
+  const reader = new BinaryReader(body)
+  if (Buffer.compare(reader.bytes(MAGIC.length), MAGIC) !== 0 || reader.u8() !== RUN_FORMAT_VERSION)
+    throw new MalformedError('it does not begin as a run does')
+  const unit = reader.u8()
+  if (unit > UNIT_MAX || reader.u16() !== 0) throw new MalformedError('its header is wrong')
+  const stride = reader.u32()
+  const slots: number[] = []
+  const packCount = reader.varint()
+  for (let i = 0; i < packCount; i++) slots.push(packs.slotOf(bytesToHex(reader.bytes(32))))
+  const count = reader.varint()
+  if (count > reader.remaining) throw new MalformedError('it counts more extents than it holds')
+  const list = new ExtentList(stride, packs, Math.max(1, count))
+  readExtents(reader, list, count, slots, 2 ** unit)
+  reader.end()
+  return list
+}
+
+function readExtents(
+  reader: BinaryReader,
+  list: ExtentList,
+  count: number,
+  slots: number[],
+  scale: number,
+): void {
+  let end = 0
+  let lastPack = 0
+  let nextChunk = 0
+  for (let i = 0; i < count; i++) {
+    const flags = reader.u8()
+    if (flags > 31) throw new MalformedError('an extent has unknown flags')
+    const zeros = (flags & IS_ZEROS) !== 0
+    if (zeros && (flags & (HAS_PACK | HAS_CHUNK | HAS_SKIP)) !== 0)
+      throw new MalformedError('zeros that name a pack')
+    const gap = (flags & HAS_GAP) !== 0 ? reader.varint() * scale : 0
+    const packStep = (flags & HAS_PACK) !== 0 ? reader.signedVarint() : 0
+    const chunkStep = (flags & HAS_CHUNK) !== 0 ? reader.signedVarint() : 0
+    const skip = (flags & HAS_SKIP) !== 0 ? reader.varint() * scale : 0
+    const size = reader.varint() * scale
+    const offset = end + gap
+    if (size === 0 || !Number.isSafeInteger(offset + size))
+      throw new MalformedError('an extent has no valid length')
+    end = offset + size
+    if (zeros) {
+      list.append(offset, size, ZEROS, 0, 0)
+      continue
+    }
+    const pack = lastPack + packStep
+    const chunk = (packStep === 0 ? nextChunk : 0) + chunkStep
+    const slot = slots[pack]
+    if (slot === undefined || chunk < 0 || chunk > 0xffff)
+      throw new MalformedError('an extent names no chunk')
+    if (list.stride > 0 && skip >= list.stride) throw new MalformedError('an extent skips a whole chunk')
+    list.append(offset, size, slot, chunk, skip)
+    lastPack = pack
+    nextChunk = chunkAfter(list.stride, chunk, skip + size)
+  }
+  if (list.length !== count) throw new MalformedError('neighbouring extents are not joined')
+}
+
+/** The chunk number that would continue an extent; only a prediction, so it need not be right. */
+function chunkAfter(stride: number, chunk: number, bytes: number): number {
+  return stride > 0 ? chunk + Math.ceil(bytes / stride) : chunk
+}
+
+/** log2 of the largest unit, up to 64 KiB, that all numbers of the extents are multiples of. */
+function unitOf(list: ExtentList, from: number, to: number): number {
+  let unit = UNIT_MAX
+  for (let i = from; i < to && unit > 0; i++)
+    while (
+      unit > 0 &&
+      ((list.offset[i] ?? 0) % 2 ** unit !== 0 ||
+        (list.size[i] ?? 0) % 2 ** unit !== 0 ||
+        (list.skip[i] ?? 0) % 2 ** unit !== 0)
+    )
+      unit--
+  return unit
+}

@@ -1,0 +1,145 @@
+import { MalformedError } from '../binary.js'
+import { EverfoldError } from '../errors.js'
+import { runKey } from '../store/keys.js'
+import type { StoreReader, StoreWriter } from '../store/store.js'
+import { ExtentList, PackTable } from './extent-list.js'
+import { decodeRun, encodeRun } from './run-codec.js'
+
+/** Extents that one segment holds at most: a segment then takes some 300 KiB. */
+export const SEGMENT_EXTENTS_MAX = 32 * 1024
+/** Segments that are read or written at once. */
+const SEGMENTS_IN_FLIGHT = 8
+
+/** One stored piece of a run: the extents that begin in [start, end). */
+export interface SegmentRef {
+  /** SHA-256 of its content, in hex: its name in the store. */
+  readonly id: string
+  /** Bytes of the disk: begin of its first and end of its last extent. */
+  readonly start: number
+  readonly end: number
+  readonly extents: number
+}
+
+/** A run as chain state names it: sorted, non-overlapping segments. */
+export interface RunRef {
+  /** See {@link ExtentList.stride}. */
+  readonly stride: number
+  readonly segments: readonly SegmentRef[]
+}
+
+interface WrittenSegment {
+  readonly segment: SegmentRef
+  /** 0 if it was there already. */
+  readonly bytes: number
+}
+
+/**
+ * Writes a list as segments; those that are in the store already cost nothing.
+ * @returns once all of them are durable.
+ */
+export async function writeRun(
+  store: StoreWriter,
+  machine: string,
+  list: ExtentList,
+): Promise<{ readonly run: RunRef; readonly writtenBytes: number }> {
+  const segments: SegmentRef[] = []
+  let writtenBytes = 0
+  const pieces = Math.ceil(list.length / SEGMENT_EXTENTS_MAX)
+  for (let first = 0; first < pieces; first += SEGMENTS_IN_FLIGHT) {
+    const batch: Promise<WrittenSegment>[] = []
+    for (let piece = first; piece < Math.min(pieces, first + SEGMENTS_IN_FLIGHT); piece++)
+      batch.push(
+        writeSegment(
+          store,
+          machine,
+          list,
+          Math.round((list.length * piece) / pieces),
+          Math.round((list.length * (piece + 1)) / pieces),
+        ),
+      )
+    for (const written of await Promise.all(batch)) {
+      segments.push(written.segment)
+      writtenBytes += written.bytes
+    }
+  }
+  return { run: { stride: list.stride, segments }, writtenBytes }
+}
+
+async function writeSegment(
+  store: StoreWriter,
+  machine: string,
+  list: ExtentList,
+  from: number,
+  to: number,
+): Promise<WrittenSegment> {
+  const { id, bytes } = encodeRun(list, from, to)
+  const again = decodeRun(bytes, id, new PackTable())
+  if (!sameExtents(list, from, to, again)) throw new Error('a run did not decode to what was encoded')
+  const answer = await store.put(runKey(machine, id), [bytes])
+  const segment = { id, start: list.startOf(from), end: list.endOf(to - 1), extents: to - from }
+  return { segment, bytes: answer === 'created' ? bytes.length : 0 }
+}
+
+function sameExtents(list: ExtentList, from: number, to: number, again: ExtentList): boolean {
+  if (again.length !== to - from) return false
+  for (let i = from, j = 0; i < to; i++, j++) {
+    const pack = list.pack[i] ?? 0
+    const packAgain = again.pack[j] ?? 0
+    const samePack =
+      pack < 0 ? packAgain < 0 : packAgain >= 0 && list.packs.idOf(pack) === again.packs.idOf(packAgain)
+    if (!samePack || list.offset[i] !== again.offset[j] || list.size[i] !== again.size[j]) return false
+    if (list.chunk[i] !== again.chunk[j] || list.skip[i] !== again.skip[j]) return false
+  }
+  return true
+}
+
+/**
+ * Reads a run, or those of its segments that reach into [start, end).
+ * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED
+ */
+export async function readRun(
+  store: StoreReader,
+  machine: string,
+  run: RunRef,
+  packs: PackTable,
+  start = 0,
+  end = Infinity,
+): Promise<ExtentList> {
+  const wanted = run.segments.filter((segment) => segment.end > start && segment.start < end)
+  const out = new ExtentList(
+    run.stride,
+    packs,
+    wanted.reduce((sum, segment) => sum + segment.extents, 0),
+  )
+  for (let first = 0; first < wanted.length; first += SEGMENTS_IN_FLIGHT) {
+    const batch = wanted.slice(first, first + SEGMENTS_IN_FLIGHT)
+    const lists = await Promise.all(batch.map((segment) => readSegment(store, machine, segment, packs)))
+    for (const list of lists)
+      for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
+  }
+  return out
+}
+
+/** Reads one segment. @throws as {@link readRun} */
+export async function readSegment(
+  store: StoreReader,
+  machine: string,
+  segment: SegmentRef,
+  packs: PackTable,
+): Promise<ExtentList> {
+  const key = runKey(machine, segment.id)
+  const bytes = await store.readAll(key)
+  try {
+    return decodeRun(bytes, segment.id, packs)
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    throw new EverfoldError(
+      'DATA_DAMAGED',
+      `Run ${segment.id} of ${machine} is damaged: ${error.message}. Run: everfold verify`,
+      {
+        cause: error,
+        details: { machine, run: segment.id, key },
+      },
+    )
+  }
+}

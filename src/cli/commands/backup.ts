@@ -1,0 +1,133 @@
+import { readFile, stat } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { Option } from 'commander'
+import { type BackupResult, backUp, type DiskBackup } from '../../chain/backup.js'
+import { EverfoldError, messageOf } from '../../errors.js'
+import { decodeFeed } from '../../feed/decode-feed.js'
+import { type DiskSource, openDiskSource } from '../../feed/disk-source.js'
+import { bytes } from '../output.js'
+import { showProgress } from '../progress.js'
+import { type CommonOptions, collectPair, parsePair, printResult, withRepository } from '../run.js'
+
+type Pair = readonly [string, string]
+
+interface BackupOptions extends CommonOptions {
+  readonly changed?: readonly Pair[]
+  readonly note?: string
+  readonly chunker?: 'fixed' | 'cdc'
+}
+
+/** Larger feeds are refused: 1 GiB of JSON names some 25 million extents. */
+const FEED_BYTES_MAX = 1024 ** 3
+
+export function addBackup(program: Command): void {
+  program
+    .command('backup')
+    .description('Take a recovery point of a machine: all disks named, together, or nothing.')
+    .argument('<machine>', 'name of the machine; its first backup makes it')
+    .argument('<disk=path...>', 'each disk, and the file or block device to read it from')
+    .option(
+      '--changed <disk=feed>',
+      'read only what this changed-block feed (JSON) names; repeatable',
+      collectPair,
+    )
+    .option('--note <text>', 'a remark to keep with the point')
+    .addOption(
+      new Option(
+        '--chunker <kind>',
+        'how to cut a new disk: on its grid, or by content (for streams that shift)',
+      ).choices(['fixed', 'cdc']),
+    )
+    .addHelpText(
+      'after',
+      `
+Without --changed everything is read, and only what differs from the newest point is stored.
+A feed is a list [{"offset": bytes, "length": bytes}, …] or VMware's answer to QueryChangedDiskAreas.
+A disk called NAME.cdc is cut by content without --chunker.
+
+Examples:
+  everfold backup web1 vda=web1.raw
+  everfold backup db1 vda=/dev/vg0/db1-snap vdb=/dev/vg0/data-snap --note 'before the upgrade'
+  everfold backup web1 vda=web1.raw --changed vda=changes.json --json`,
+    )
+    .action(async (machine: string, disks: readonly string[], options: BackupOptions, command: Command) => {
+      const result = await withRepository(options, command, async (repository) => {
+        const opened: DiskBackup[] = []
+        const progress = showProgress(`backing up ${machine}`, options.json === true)
+        try {
+          for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
+          refuseUnusedFeeds(opened, options)
+          return await backUp(repository, {
+            machine,
+            disks: opened,
+            ...(options.note === undefined ? {} : { note: options.note }),
+            onProgress: (done, total) => {
+              progress.update(done, total)
+            },
+          })
+        } finally {
+          progress.stop()
+          for (const disk of opened) await disk.source.close()
+        }
+      })
+      printResult(options, result, () => describe(result))
+    })
+}
+
+function parseDisk(text: string): Pair {
+  try {
+    return parsePair(text)
+  } catch {
+    throw new EverfoldError(
+      'ARGUMENT_INVALID',
+      `"${text}" names no disk. Write DISK=PATH, such as vda=disk.raw.`,
+    )
+  }
+}
+
+async function openDisk(id: string, path: string, options: BackupOptions): Promise<DiskBackup> {
+  const source = await openDiskSource(path)
+  try {
+    const feeds = (options.changed ?? []).filter(([disk]) => disk === id)
+    if (feeds.length > 1)
+      throw new EverfoldError('ARGUMENT_INVALID', `Disk "${id}" has more than one --changed.`)
+    const feed = feeds[0]
+    const changed = feed === undefined ? undefined : await readFeed(feed[1], source)
+    const chunker = options.chunker ?? (id.endsWith('.cdc') ? 'cdc' : undefined)
+    return { id, source, changed, ...(chunker === undefined ? {} : { chunker }) }
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
+async function readFeed(path: string, source: DiskSource): Promise<ReturnType<typeof decodeFeed>> {
+  let content: Uint8Array
+  try {
+    const { size } = await stat(path)
+    if (size > FEED_BYTES_MAX) throw new Error(`it is larger than ${bytes(FEED_BYTES_MAX)}`)
+    content = await readFile(path)
+  } catch (error) {
+    throw new EverfoldError('FEED_INVALID', `Cannot read the feed ${path}: ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+  return decodeFeed(content, source.sizeBytes, path)
+}
+
+function refuseUnusedFeeds(disks: readonly DiskBackup[], options: BackupOptions): void {
+  for (const [id] of options.changed ?? [])
+    if (!disks.some((disk) => disk.id === id))
+      throw new EverfoldError(
+        'ARGUMENT_INVALID',
+        `--changed names disk "${id}", which is not being backed up.`,
+      )
+}
+
+function describe(result: BackupResult): string {
+  const { machine, point, kind, seconds } = result
+  return (
+    `Point ${point} of ${machine} (${kind}) is safe: read ${bytes(result.readBytes)}, changed ${bytes(result.changedBytes)}, ` +
+    `new ${bytes(result.newBytes)}, stored ${bytes(result.storedBytes)}, in ${seconds.toFixed(1)} s.`
+  )
+}

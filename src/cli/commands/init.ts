@@ -1,0 +1,73 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { Repository } from '../../chain/repository.js'
+import { EverfoldError } from '../../errors.js'
+import { openStore } from '../../store/open-store.js'
+import { bytes } from '../output.js'
+import { type CommonOptions, printResult } from '../run.js'
+
+interface InitOptions extends CommonOptions {
+  readonly chunkSize?: number
+  readonly level?: number
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2 }
+
+export function addInit(program: Command): void {
+  program
+    .command('init')
+    .description('Make a repository in a folder that is empty or does not exist yet.')
+    .argument('[repo]', 'the folder (default: $EVERFOLD_REPO)')
+    .option(
+      '--chunk-size <size>',
+      'unit of deduplication: 4K to 4M, a power of two (default: 64K)',
+      parseSize,
+    )
+    .option('--level <n>', 'zstd level, 0 (off) to 19 (default: 3)', parseLevel)
+    .addHelpText(
+      'after',
+      '\nExamples:\n  everfold init /backup/repo\n  everfold init /backup/repo --chunk-size 16K --level 9',
+    )
+    .action(async (location: string | undefined, options: InitOptions) => {
+      const path = location ?? process.env['EVERFOLD_REPO']
+      if (path === undefined || path === '')
+        throw new EverfoldError('ARGUMENT_INVALID', 'Which folder? Say everfold init REPO.')
+      const store = await openStore(path, { create: true })
+      try {
+        const { chunkSize, level } = options
+        const config = await Repository.init(store, {
+          ...(chunkSize === undefined ? {} : { chunkSize }),
+          ...(level === undefined ? {} : { level }),
+        })
+        const result = {
+          repository: store.location,
+          id: config.id,
+          format: config.format,
+          chunkSize: config.chunkSize,
+          frameSize: config.frameSize,
+          level: config.compression.level,
+        }
+        printResult(
+          options,
+          result,
+          () => `Made the repository ${store.location} with chunks of ${bytes(config.chunkSize)}.`,
+        )
+      } finally {
+        await store.close()
+      }
+    })
+}
+
+function parseSize(text: string): number {
+  const match = /^(\d+)\s*([km]?)(?:i?b)?$/i.exec(text)
+  const unit = UNITS[match?.[2]?.toLowerCase() ?? '']
+  if (match?.[1] === undefined || unit === undefined)
+    throw new InvalidArgumentError('Write a size such as 64K or 1M.')
+  return Number(match[1]) * unit
+}
+
+function parseLevel(text: string): number {
+  const level = Number(text)
+  if (!Number.isInteger(level) || level < 0 || level > 19)
+    throw new InvalidArgumentError('Write a whole number from 0 to 19.')
+  return level
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander'
+import { COMPLETE } from '../../chain/open-repository.js'
+import { rebuildIndex } from '../../index/rebuild.js'
+import { showProgress } from '../progress.js'
+import { type CommonOptions, printResult, withRepository } from '../run.js'
+
+export function addReindex(program: Command): void {
+  program
+    .command('reindex')
+    .description(
+      'Rebuild the index from the packs in the store. Never needed to restore; done by itself when the index is lost.',
+    )
+    .addHelpText('after', '\nExample:\n  everfold reindex --repo /backup/repo')
+    .action(async (options: CommonOptions, command: Command) => {
+      const result = await withRepository(options, command, async (repository) => {
+        const progress = showProgress('reading packs', options.json === true)
+        const index = await repository.index()
+        const rebuilt = await rebuildIndex(repository.store, index, (done, total) => {
+          progress.update(done, total)
+        }).finally(() => {
+          progress.stop()
+        })
+        await index.putNote(COMPLETE, 'yes')
+        return rebuilt
+      })
+      printResult(
+        options,
+        result,
+        () => `Indexed ${result.chunks} chunks of ${result.packs} packs.${damage(result.damaged)}`,
+      )
+      if (result.damaged.length > 0) process.exitCode = 5
+    })
+}
+
+function damage(packs: readonly string[]): string {
+  return packs.length === 0
+    ? ''
+    : `\n${packs.length} packs are damaged and were left out. Run: everfold verify`
+}

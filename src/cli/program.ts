@@ -1,0 +1,38 @@
+import { Command } from 'commander'
+import { addBackup } from './commands/backup.js'
+import { addInit } from './commands/init.js'
+import { addPoints } from './commands/points.js'
+import { addReindex } from './commands/reindex.js'
+import { addRestore } from './commands/restore.js'
+import { addStats } from './commands/stats.js'
+import { addVerify } from './commands/verify.js'
+
+const EXAMPLES = `
+Examples:
+  everfold init /backup/repo
+  export EVERFOLD_REPO=/backup/repo
+  everfold backup web1 vda=/var/lib/images/web1.raw
+  everfold backup web1 vda=/var/lib/images/web1.raw --changed vda=changes.json
+  everfold points web1
+  everfold restore web1 latest vda=/tmp/web1.raw
+  everfold verify
+
+Exit status: 0 done, 1 unexpected failure, 2 bad input, 3 not found, 4 busy or conflicting,
+             5 damaged data, 6 a file or the store failed, 7 no space left.`
+
+/** The command line, ready to parse. It throws instead of exiting. */
+export function makeProgram(): Command {
+  const program = new Command('everfold')
+    .description('Deduplicating incremental backup of disks, kept as one full and incrementals for ever.')
+    .version('0.1.0')
+    .addHelpText('after', EXAMPLES)
+    .showHelpAfterError('(see --help)')
+    .exitOverride()
+  for (const add of [addInit, addBackup, addPoints, addRestore, addVerify, addReindex, addStats]) add(program)
+  for (const command of program.commands) {
+    command.exitOverride()
+    command.option('--json', 'print one JSON document on standard output and nothing else there')
+    if (command.name() !== 'init') command.option('--repo <repo>', 'the repository (default: $EVERFOLD_REPO)')
+  }
+  return program
+}

@@ -1,0 +1,63 @@
+import { Presets, SingleBar } from 'cli-progress'
+import { bytes } from './output.js'
+
+/** Shows how far long work is: a bar on a terminal, else a plain line now and then; nothing with `--json`. */
+export interface ProgressView {
+  update(done: number, total: number): void
+  stop(): void
+}
+
+const PLAIN_LINE_EVERY_MS = 5000
+const SILENT: ProgressView = { update: () => undefined, stop: () => undefined }
+
+/** Writes to standard error, so that standard output holds results alone. */
+export function showProgress(what: string, json: boolean): ProgressView {
+  if (json) return SILENT
+  return process.stderr.isTTY ? bar(what) : lines(what)
+}
+
+function bar(what: string): ProgressView {
+  const started = performance.now()
+  const view = new SingleBar(
+    {
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+      etaBuffer: 50,
+      format: `${what} {bar} {percentage}% | {done} of {all} | {rate}/s | {eta_formatted} left`,
+    },
+    Presets.shades_classic,
+  )
+  let running = false
+  return {
+    update: (done, total) => {
+      const rate = bytes(Math.round(done / Math.max(0.001, (performance.now() - started) / 1000)))
+      const payload = { done: bytes(done), all: bytes(total), rate }
+      if (running) view.update(done, payload)
+      else view.start(total, done, payload)
+      running = true
+    },
+    stop: () => {
+      if (running) view.stop()
+      running = false
+    },
+  }
+}
+
+function lines(what: string): ProgressView {
+  const started = performance.now()
+  let last = started
+  return {
+    update: (done, total) => {
+      const now = performance.now()
+      if (now - last < PLAIN_LINE_EVERY_MS || total === 0) return
+      last = now
+      const rate = done / ((now - started) / 1000)
+      const left = rate > 0 ? `, ${Math.ceil((total - done) / rate)} s left` : ''
+      process.stderr.write(
+        `${what}: ${Math.floor((100 * done) / total)}% of ${bytes(total)}, ${bytes(Math.round(rate))}/s${left}\n`,
+      )
+    },
+    stop: () => undefined,
+  }
+}

@@ -1,0 +1,73 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { type OpenedRepository, openRepository } from '../chain/open-repository.js'
+import type { Repository } from '../chain/repository.js'
+import { ERROR_CLASSES, EverfoldError, messageOf } from '../errors.js'
+import { showProgress } from './progress.js'
+
+/** Options that every command takes. */
+export interface CommonOptions {
+  readonly repo?: string
+  readonly json?: true
+}
+
+/** Prints a command's result: one JSON document, or text for people. */
+export function printResult(options: CommonOptions, result: unknown, text: () => string): void {
+  process.stdout.write(options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : `${text()}\n`)
+}
+
+/** Opens the repository that the options name, for one command. @throws as openRepository */
+export async function withRepository<T>(
+  options: CommonOptions,
+  command: Command,
+  work: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const location = options.repo ?? process.env['EVERFOLD_REPO']
+  if (location === undefined || location === '')
+    throw new EverfoldError('ARGUMENT_INVALID', 'Which repository? Give --repo REPO, or set EVERFOLD_REPO.')
+  const rebuild = showProgress('rebuilding the index', options.json === true)
+  let opened: OpenedRepository | undefined
+  try {
+    opened = await openRepository(location, {
+      command: `everfold ${command.name()}`,
+      onRebuild: (done, total) => {
+        rebuild.update(done, total)
+      },
+    })
+    rebuild.stop()
+    return await work(opened.repository)
+  } finally {
+    rebuild.stop()
+    await opened?.close()
+  }
+}
+
+/** Splits `DISK=VALUE` at the first `=`. For commander. */
+export function parsePair(text: string): readonly [string, string] {
+  const at = text.indexOf('=')
+  if (at <= 0 || at === text.length - 1)
+    throw new InvalidArgumentError('It is written DISK=PATH, such as vda=disk.raw.')
+  return [text.slice(0, at), text.slice(at + 1)]
+}
+
+/** Collects a repeatable DISK=VALUE. */
+export function collectPair(
+  text: string,
+  before: readonly (readonly [string, string])[] | undefined,
+): readonly (readonly [string, string])[] {
+  return [...(before ?? []), parsePair(text)]
+}
+
+/** Tells what went wrong. @returns the exit status */
+export function reportError(error: unknown, json: boolean): number {
+  const known = error instanceof EverfoldError ? error : undefined
+  const code = known?.code ?? 'INTERNAL'
+  const message = messageOf(error)
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify({ error: { code, message, details: known?.details ?? {} } }, undefined, 2)}\n`,
+    )
+  process.stderr.write(`everfold: ${message} [${code}]\n`)
+  if (known === undefined && error instanceof Error && process.env['EVERFOLD_DEBUG'] !== undefined)
+    process.stderr.write(`${error.stack ?? ''}\n`)
+  return ERROR_CLASSES[code].exit
+}

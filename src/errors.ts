@@ -1,0 +1,82 @@
+/**
+ * Every error that a user, a script or an API client can meet. The code is stable and documented; the message
+ * is for people and says what to do. Wrong arguments from our own code are assertions, not codes.
+ */
+
+interface ErrorClass {
+  /** HTTP status the service answers with. */
+  readonly http: number
+  /** Exit status of the command. */
+  readonly exit: number
+}
+
+/**
+ * One row per code. Exit status: 2 bad input, 3 not found, 4 busy or conflicting, 5 damaged data, 6 the store or a
+ * file failed, 7 no space, 1 anything else.
+ */
+export const ERROR_CLASSES = {
+  ARGUMENT_INVALID: { http: 400, exit: 2 },
+  NAME_INVALID: { http: 400, exit: 2 },
+  FEED_INVALID: { http: 400, exit: 2 },
+  FEED_BEYOND_DISK: { http: 400, exit: 2 },
+  FEED_WITHOUT_BASE: { http: 409, exit: 2 },
+  FEED_BASE_UNSURE: { http: 409, exit: 2 },
+  REPOSITORY_NOT_FOUND: { http: 404, exit: 3 },
+  REPOSITORY_EXISTS: { http: 409, exit: 4 },
+  REPOSITORY_LOCKED: { http: 409, exit: 4 },
+  REPOSITORY_DAMAGED: { http: 500, exit: 5 },
+  FORMAT_TOO_NEW: { http: 501, exit: 2 },
+  MACHINE_UNKNOWN: { http: 404, exit: 3 },
+  POINT_UNKNOWN: { http: 404, exit: 3 },
+  POINT_AMBIGUOUS: { http: 409, exit: 2 },
+  DISK_UNKNOWN: { http: 404, exit: 3 },
+  POINT_PINNED: { http: 409, exit: 4 },
+  LAST_POINT: { http: 409, exit: 4 },
+  POLICY_INVALID: { http: 400, exit: 2 },
+  SOURCE_FAILED: { http: 422, exit: 6 },
+  SOURCE_CHANGED: { http: 422, exit: 6 },
+  TARGET_EXISTS: { http: 409, exit: 4 },
+  TARGET_FAILED: { http: 500, exit: 6 },
+  OBJECT_NOT_FOUND: { http: 500, exit: 5 },
+  STORE_FAILED: { http: 503, exit: 6 },
+  STORE_FULL: { http: 507, exit: 7 },
+  LISTING_INCOMPLETE: { http: 503, exit: 6 },
+  CONFLICT: { http: 409, exit: 4 },
+  DATA_DAMAGED: { http: 500, exit: 5 },
+  CHAIN_DAMAGED: { http: 500, exit: 5 },
+  CANCELLED: { http: 499, exit: 1 },
+  INTERNAL: { http: 500, exit: 1 },
+} as const satisfies Record<string, ErrorClass>
+
+export type ErrorCode = keyof typeof ERROR_CLASSES
+
+/** Structured facts for scripts, shown with `--json` (never secrets). */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+export class EverfoldError extends Error {
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; details?: ErrorDetails } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'EverfoldError'
+    this.code = code
+    this.details = options.details ?? {}
+  }
+}
+
+/** Is `error` ours, and (when given) of one of these codes? */
+export function isEverfoldError(error: unknown, ...codes: readonly ErrorCode[]): error is EverfoldError {
+  return error instanceof EverfoldError && (codes.length === 0 || codes.includes(error.code))
+}
+
+/** The `code` of a Node.js system error (`ENOSPC`, …), or undefined. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,103 @@
+import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
+
+/** A disk that is read for a backup. */
+export interface DiskSource {
+  /** For messages: a path. */
+  readonly name: string
+  readonly sizeBytes: number
+  /** Fills all of `into` from `offset` on. @throws SOURCE_FAILED, SOURCE_CHANGED */
+  read(into: Uint8Array, offset: number): Promise<void>
+  /** Is it as large as it was? To be asked at the end of a backup. @throws SOURCE_CHANGED */
+  checkUnchanged(): Promise<void>
+  close(): Promise<void>
+}
+
+const SECTOR_BYTES = 512
+
+/** A regular file or a block device. @throws SOURCE_FAILED */
+export async function openDiskSource(path: string): Promise<DiskSource> {
+  let file: FileHandle
+  try {
+    file = await open(path, 'r')
+  } catch (error) {
+    throw sourceFailed(path, error)
+  }
+  try {
+    return new FileSource(path, file, await sizeOf(path, file))
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+class FileSource implements DiskSource {
+  readonly name: string
+  readonly sizeBytes: number
+  readonly #file: FileHandle
+
+  constructor(path: string, file: FileHandle, sizeBytes: number) {
+    this.name = path
+    this.#file = file
+    this.sizeBytes = sizeBytes
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<void> {
+    for (let done = 0; done < into.length; ) {
+      let count: number
+      try {
+        count = (await this.#file.read(into, done, into.length - done, offset + done)).bytesRead
+      } catch (error) {
+        throw sourceFailed(this.name, error)
+      }
+      if (count === 0) throw changed(this.name, this.sizeBytes, offset + done)
+      done += count
+    }
+  }
+
+  async checkUnchanged(): Promise<void> {
+    const now = await sizeOf(this.name, this.#file)
+    if (now < this.sizeBytes) throw changed(this.name, this.sizeBytes, now)
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+}
+
+async function sizeOf(path: string, file: FileHandle): Promise<number> {
+  const status = await file.stat()
+  if (status.isFile()) return status.size
+  if (status.isBlockDevice()) return blockDeviceSize(path, status.rdev)
+  throw new EverfoldError('SOURCE_FAILED', `${path} is neither a file nor a block device.`, {
+    details: { path },
+  })
+}
+
+/** Linux says it in sectors of 512 bytes, whatever the device's own (Documentation/block/stat.rst). */
+async function blockDeviceSize(path: string, device: number): Promise<number> {
+  // How the C library packs major and minor into a device number: gnu_dev_major(3).
+  const major = ((device / 2 ** 8) & 0xfff) + (Math.floor(device / 2 ** 32) & 0xfffff000)
+  const minor = (device & 0xff) + ((device / 2 ** 12) & 0xffffff00)
+  try {
+    return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR_BYTES
+  } catch (error) {
+    throw sourceFailed(path, error)
+  }
+}
+
+function sourceFailed(path: string, error: unknown): EverfoldError {
+  const why = systemErrorCode(error) === 'ENOENT' ? 'there is no such file' : messageOf(error)
+  return new EverfoldError('SOURCE_FAILED', `Cannot read ${path}: ${why}. No point was made.`, {
+    cause: error,
+    details: { path },
+  })
+}
+
+function changed(path: string, expected: number, actual: number): EverfoldError {
+  return new EverfoldError(
+    'SOURCE_CHANGED',
+    `${path} shrank from ${expected} to ${actual} bytes while it was read. No point was made; back up a snapshot of it instead.`,
+    { details: { path, expectedBytes: expected, actualBytes: actual } },
+  )
+}

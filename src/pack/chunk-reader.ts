@@ -1,0 +1,233 @@
+import { EverfoldError, isEverfoldError } from '../errors.js'
+import { packKey } from '../store/keys.js'
+import type { StoreReader } from '../store/store.js'
+import type { PackCatalog } from './catalog.js'
+import type { Crew } from './crew.js'
+import { CHUNK_GOOD, CHUNK_HASH_WRONG, type DecodeJob } from './jobs.js'
+import { chunkAt, frameOfChunk, isPresent, type PackDirectory } from './pack-format.js'
+
+/** Plain bytes that one task gives back at most (or one chunk, if that is larger). */
+export const TASK_PLAIN_MAX = 4 * 1024 * 1024
+/** Bytes between two wanted frames that are read along rather than asked for separately. */
+const HOLE_BYTES_MAX = 128 * 1024
+/** Stored bytes, holes included, that one task reads at most (or one frame). */
+const TASK_STORED_MAX = 8 * 1024 * 1024
+
+/** Plain bytes wanted from a pack: `length` from plain position `position` on (see PackDirectory.chunkStart). */
+export interface Span {
+  readonly directory: PackDirectory
+  readonly position: number
+  readonly length: number
+  /** Where the reader wants them: an offset of its own choosing, such as that on the disk. */
+  readonly target: number
+}
+
+/** Part of a task's plain bytes, and where it goes. */
+export interface Piece {
+  readonly from: number
+  length: number
+  readonly target: number
+}
+
+/** Neighbouring chunks of one pack that are read and decoded together. */
+export interface ReadTask {
+  readonly packId: string
+  /** Ascending. */
+  readonly chunks: readonly number[]
+  readonly pieces: readonly Piece[]
+  readonly plainBytes: number
+}
+
+export interface DamagedChunk {
+  readonly packId: string
+  readonly chunk: number
+  readonly reason: string
+}
+
+export interface TaskResult {
+  readonly plain: Uint8Array<ArrayBuffer>
+  /** Chunks whose bytes are not to be trusted; zero in `plain`. */
+  readonly damaged: readonly DamagedChunk[]
+}
+
+/** Groups spans into tasks: each pack's chunks in their stored order, each chunk once per task. */
+export function planTasks(spans: readonly Span[]): ReadTask[] {
+  const sorted = [...spans].sort((a, b) =>
+    a.directory.id === b.directory.id ? a.position - b.position : a.directory.id < b.directory.id ? -1 : 1,
+  )
+  const tasks: ReadTask[] = []
+  let draft: TaskDraft | undefined
+  for (const span of sorted) {
+    let position = span.position
+    const end = span.position + span.length
+    let chunk = chunkAt(span.directory, position)
+    while (position < end) {
+      if (draft === undefined || !draft.takes(span.directory, chunk)) {
+        if (draft !== undefined) tasks.push(draft.finish())
+        draft = new TaskDraft(span.directory)
+      }
+      const chunkEnd = Math.min(end, span.directory.chunkStart[chunk + 1] ?? end)
+      draft.add(chunk, position, chunkEnd - position, span.target + (position - span.position))
+      position = chunkEnd
+      chunk++
+    }
+  }
+  if (draft !== undefined) tasks.push(draft.finish())
+  return tasks
+}
+
+class TaskDraft {
+  readonly #directory: PackDirectory
+  readonly #chunks: number[] = []
+  readonly #pieces: Piece[] = []
+  readonly #placeOf = new Map<number, number>()
+  #plainBytes = 0
+
+  constructor(directory: PackDirectory) {
+    this.#directory = directory
+  }
+
+  takes(directory: PackDirectory, chunk: number): boolean {
+    if (directory.id !== this.#directory.id) return false
+    const last = this.#chunks.at(-1)
+    if (last === undefined || this.#placeOf.has(chunk)) return true
+    if (this.#plainBytes + (directory.chunkLength[chunk] ?? 0) > TASK_PLAIN_MAX) return false
+    const from = directory.frameOffset[frameOfChunk(directory, this.#chunks[0] ?? 0)] ?? 0
+    const lastFrame = frameOfChunk(directory, last)
+    const frame = frameOfChunk(directory, chunk)
+    const hole = (directory.frameOffset[frame] ?? 0) - (directory.frameOffset[lastFrame + 1] ?? 0)
+    return hole <= HOLE_BYTES_MAX && (directory.frameOffset[frame + 1] ?? 0) - from <= TASK_STORED_MAX
+  }
+
+  add(chunk: number, position: number, length: number, target: number): void {
+    let place = this.#placeOf.get(chunk)
+    if (place === undefined) {
+      place = this.#plainBytes
+      this.#placeOf.set(chunk, place)
+      this.#chunks.push(chunk)
+      this.#plainBytes += this.#directory.chunkLength[chunk] ?? 0
+    }
+    const from = place + position - (this.#directory.chunkStart[chunk] ?? 0)
+    const last = this.#pieces.at(-1)
+    if (last !== undefined && last.from + last.length === from && last.target + last.length === target)
+      last.length += length
+    else this.#pieces.push({ from, length, target })
+  }
+
+  finish(): ReadTask {
+    return {
+      packId: this.#directory.id,
+      chunks: this.#chunks,
+      pieces: this.#pieces,
+      plainBytes: this.#plainBytes,
+    }
+  }
+}
+
+/** Reads verified chunks from packs. Everything above may trust what comes out: this is the gate (invariant 7). */
+export class ChunkReader {
+  readonly #store: StoreReader
+  readonly #crew: Crew
+  readonly catalog: PackCatalog
+
+  constructor(store: StoreReader, catalog: PackCatalog, crew: Crew) {
+    this.#store = store
+    this.catalog = catalog
+    this.#crew = crew
+  }
+
+  /**
+   * Reads a task's chunks. What looks damaged is read once more before it is called so: a bad transfer is no damage.
+   * @throws OBJECT_NOT_FOUND, STORE_FAILED
+   */
+  async run(task: ReadTask): Promise<TaskResult> {
+    const first = await this.#attempt(task)
+    if (first.damaged.length === 0) return first
+    this.catalog.forget(task.packId)
+    return this.#attempt(task)
+  }
+
+  async #attempt(task: ReadTask): Promise<TaskResult> {
+    const directory = await this.catalog.directory(task.packId)
+    try {
+      return await this.#readFrom(directory, task)
+    } catch (error) {
+      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+      // A newer generation may have taken the place of the one that was known.
+      this.catalog.forget(task.packId)
+      return this.#readFrom(await this.catalog.directory(task.packId), task)
+    }
+  }
+
+  async #readFrom(directory: PackDirectory, task: ReadTask): Promise<TaskResult> {
+    const absent = task.chunks.filter((chunk) => !isPresent(directory, chunk))
+    if (absent.length > 0)
+      throw new EverfoldError(
+        'DATA_DAMAGED',
+        `Pack ${task.packId} no longer holds ${absent.length} chunks that a recovery point needs. Run: everfold verify`,
+        { details: { pack: task.packId, chunks: absent } },
+      )
+    const firstFrame = frameOfChunk(directory, task.chunks[0] ?? 0)
+    const lastFrame = frameOfChunk(directory, task.chunks.at(-1) ?? 0)
+    const from = directory.frameOffset[firstFrame] ?? 0
+    const to = directory.frameOffset[lastFrame + 1] ?? 0
+    const stored = await this.#store.read(packKey(directory.id, directory.generation), from, to - from)
+    const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from))
+    const damaged: DamagedChunk[] = []
+    for (const [i, chunk] of task.chunks.entries()) {
+      const state = result.state[i]
+      if (state === CHUNK_GOOD) continue
+      const reason =
+        state === CHUNK_HASH_WRONG ? 'its bytes do not have its hash' : 'its frame cannot be decompressed'
+      damaged.push({ packId: task.packId, chunk, reason })
+    }
+    return { plain: new Uint8Array(result.plain), damaged }
+  }
+}
+
+/** The job that decodes `chunks` (ascending) from `stored`, whose first byte is byte `storedFrom` of the object. */
+export function decodeJob(
+  directory: PackDirectory,
+  chunks: readonly number[],
+  stored: ArrayBuffer,
+  storedFrom: number,
+): DecodeJob {
+  const frames: number[] = []
+  const wanted: number[] = []
+  const chunkOffset = new Uint32Array(chunks.length)
+  const chunkLength = new Uint32Array(chunks.length)
+  const hashes = new Uint8Array(chunks.length * 32)
+  for (const [i, chunk] of chunks.entries()) {
+    const frame = frameOfChunk(directory, chunk)
+    if (frames.at(-1) !== frame) {
+      frames.push(frame)
+      wanted.push(0)
+    }
+    wanted[wanted.length - 1] = (wanted.at(-1) ?? 0) + 1
+    chunkOffset[i] = offsetInFrame(directory, frame, chunk)
+    chunkLength[i] = directory.chunkLength[chunk] ?? 0
+    hashes.set(directory.hashes.subarray(chunk * 32, chunk * 32 + 32), i * 32)
+  }
+  return {
+    stored,
+    storedOffset: Uint32Array.from(frames, (f) => (directory.frameOffset[f] ?? 0) - storedFrom),
+    storedLength: Uint32Array.from(
+      frames,
+      (f) => (directory.frameOffset[f + 1] ?? 0) - (directory.frameOffset[f] ?? 0),
+    ),
+    plainLength: Uint32Array.from(frames, (f) => directory.framePlain[f] ?? 0),
+    crc: Uint32Array.from(frames, (f) => directory.frameCrc[f] ?? 0),
+    codec: Uint8Array.from(frames, (f) => directory.frameCodec[f] ?? 0),
+    wanted: Uint32Array.from(wanted),
+    chunkOffset,
+    chunkLength,
+    hashes,
+  }
+}
+
+function offsetInFrame(directory: PackDirectory, frame: number, chunk: number): number {
+  let offset = 0
+  for (let i = directory.frameFirst[frame] ?? 0; i < chunk; i++)
+    if (isPresent(directory, i)) offset += directory.chunkLength[i] ?? 0
+  return offset
+}

@@ -1,0 +1,291 @@
+import binding from 'zstd-napi/binding.js'
+import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
+import { FastCdc } from '../chunker/fastcdc.js'
+import { cutFixed } from '../chunker/fixed.js'
+import { hashChunks } from '../chunker/hash.js'
+import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
+
+/*
+ * The heavy work, as plain functions over batches of chunks. They run on worker threads (see crew.ts) or inline. Every
+ * ArrayBuffer in a job or result is handed over, never shared: whoever sent it may not touch it again.
+ */
+
+/** Cut a batch into chunks, find zeros and hash the rest. */
+export interface HashJob {
+  /** Plain bytes of the batch from byte 0 on, `used` of them. */
+  readonly plain: ArrayBuffer
+  readonly used: number
+  /** Neighbouring pieces of the batch: where each lies on its disk, and its length. They add up to `used`. */
+  readonly pieceOffset: Float64Array
+  readonly pieceLength: Float64Array
+  readonly chunkSize: number
+  /** Content-defined cutting: one piece; an undecided tail is left over unless `final`. */
+  readonly contentDefined: boolean
+  readonly final: boolean
+}
+
+export interface HashResult {
+  readonly plain: ArrayBuffer
+  /** Plain length of each chunk, in the order of the batch. */
+  readonly lengths: Uint32Array
+  /** n × 32 bytes; 32 zero bytes for an all-zero chunk. */
+  readonly hashes: Uint8Array
+  /** Bitmap, least significant bit first: the chunk is all zeros. */
+  readonly zeros: Uint8Array
+  /** Bytes that were cut; less than `used` only for a content-defined batch that is not final. */
+  readonly consumed: number
+}
+
+export function runHash(job: HashJob): HashResult {
+  const bytes = new Uint8Array(job.plain, 0, job.used)
+  const { lengths, consumed } = cut(job, bytes)
+  const { hashes, zeros } = hashChunks(bytes.subarray(0, consumed), lengths)
+  return { plain: job.plain, lengths, hashes, zeros, consumed }
+}
+
+function cut(job: HashJob, bytes: Uint8Array): { lengths: Uint32Array; consumed: number } {
+  if (job.contentDefined) return new FastCdc(job.chunkSize).cut(bytes, job.final)
+  const all: Uint32Array[] = []
+  let count = 0
+  for (let i = 0; i < job.pieceOffset.length; i++) {
+    const lengths = cutFixed(job.pieceOffset[i] ?? 0, job.pieceLength[i] ?? 0, job.chunkSize)
+    all.push(lengths)
+    count += lengths.length
+  }
+  const joined = new Uint32Array(count)
+  let at = 0
+  for (const lengths of all) {
+    joined.set(lengths, at)
+    at += lengths.length
+  }
+  return { lengths: joined, consumed: job.used }
+}
+
+/** Compress chunks of a batch, grouped into frames. */
+export interface EncodeJob {
+  readonly plain: ArrayBuffer
+  /** Per chosen chunk: where it lies in `plain`, ascending, and its length. */
+  readonly offsets: Uint32Array
+  readonly lengths: Uint32Array
+  /** Chunks per frame; they add up to the number of chosen chunks. */
+  readonly frameChunks: Uint32Array
+  /** zstd level; 0 stores everything as it is. */
+  readonly level: number
+  /** Decompress each frame again and compare before its source is dropped (invariant 8). */
+  readonly verify: boolean
+}
+
+export interface EncodeResult {
+  readonly plain: ArrayBuffer
+  /** Stored bytes of all frames, one after the other. */
+  readonly stored: ArrayBuffer
+  /** Per frame. */
+  readonly storedLength: Uint32Array
+  readonly plainLength: Uint32Array
+  readonly crc: Uint32Array
+  readonly codec: Uint8Array
+}
+
+/** A frame must shrink by at least this share to be worth decompressing on every read. */
+const WORTH_SAVING = 1 / 32
+
+interface Contexts {
+  readonly compress: binding.CCtx
+  readonly decompress: binding.DCtx
+  level: number
+  /** Scratch space for gathering, compressed bytes and decompressed bytes. */
+  gather: Uint8Array
+  packed: Uint8Array
+  unpacked: Uint8Array
+}
+
+let contexts: Contexts | undefined
+
+function context(): Contexts {
+  contexts ??= {
+    compress: new binding.CCtx(),
+    decompress: new binding.DCtx(),
+    level: Number.NaN,
+    gather: new Uint8Array(0),
+    packed: new Uint8Array(0),
+    unpacked: new Uint8Array(0),
+  }
+  return contexts
+}
+
+/** Scratch space of at least `bytes`, kept for the next job. */
+function scratch(kind: 'gather' | 'packed' | 'unpacked', bytes: number): Uint8Array {
+  const own = context()
+  if (own[kind].length < bytes) own[kind] = new Uint8Array(Math.ceil(bytes / 65536) * 65536)
+  return own[kind]
+}
+
+export function runEncode(job: EncodeJob): EncodeResult {
+  const frames = job.frameChunks.length
+  const plain = new Uint8Array(job.plain)
+  const storedLength = new Uint32Array(frames)
+  const plainLength = new Uint32Array(frames)
+  const crc = new Uint32Array(frames)
+  const codec = new Uint8Array(frames)
+  const total = job.lengths.reduce((sum, length) => sum + length, 0)
+  // Room for one frame that grows: what does not shrink is written over it as it is.
+  const out = scratch('packed', total + binding.compressBound(job.plain.byteLength) - job.plain.byteLength)
+  let at = 0
+  let chunk = 0
+  for (let frame = 0; frame < frames; frame++) {
+    const count = job.frameChunks[frame] ?? 0
+    const source = gather(plain, job, chunk, count)
+    chunk += count
+    const size = job.level === 0 ? 0 : tryCompress(source, out.subarray(at), job.level)
+    if (size === 0) out.set(source, at)
+    else if (job.verify) assertDecompresses(out.subarray(at, at + size), source)
+    const stored = size === 0 ? source.length : size
+    storedLength[frame] = stored
+    plainLength[frame] = source.length
+    codec[frame] = size === 0 ? CODEC_RAW : CODEC_ZSTD
+    crc[frame] = crc32(out.subarray(at, at + stored))
+    at += stored
+  }
+  // A copy of just the stored bytes: packs in flight then hold no unused room.
+  const stored = out.slice(0, at).buffer as ArrayBuffer
+  return { plain: job.plain, stored, storedLength, plainLength, crc, codec }
+}
+
+/** The frame's plain bytes in one piece: a view where its chunks are neighbours, else gathered in scratch space. */
+function gather(plain: Uint8Array, job: EncodeJob, first: number, count: number): Uint8Array {
+  let length = 0
+  let contiguous = true
+  const start = job.offsets[first] ?? 0
+  for (let i = first; i < first + count; i++) {
+    if (job.offsets[i] !== start + length) contiguous = false
+    length += job.lengths[i] ?? 0
+  }
+  if (contiguous) return plain.subarray(start, start + length)
+  const into = scratch('gather', length).subarray(0, length)
+  let at = 0
+  for (let i = first; i < first + count; i++) {
+    const offset = job.offsets[i] ?? 0
+    const size = job.lengths[i] ?? 0
+    into.set(plain.subarray(offset, offset + size), at)
+    at += size
+  }
+  return into
+}
+
+/** Compresses `source` into `room`. @returns the compressed size, or 0 when it is not worth it. */
+function tryCompress(source: Uint8Array, room: Uint8Array, level: number): number {
+  const own = context()
+  if (own.level !== level) {
+    own.compress.setParameter(binding.CParameter.compressionLevel, level)
+    own.level = level
+  }
+  const size = own.compress.compress2(room, source)
+  return size > source.length * (1 - WORTH_SAVING) ? 0 : size
+}
+
+function assertDecompresses(packed: Uint8Array, source: Uint8Array): void {
+  const back = scratch('unpacked', source.length)
+  const length = context().decompress.decompress(back.subarray(0, source.length), packed)
+  if (length !== source.length || Buffer.compare(back.subarray(0, length), source) !== 0)
+    throw new Error(
+      'a compressed frame did not decompress to its source: the compressor or the memory is faulty',
+    )
+}
+
+/** Decompress frames and give back the wanted chunks, each checked against its hash. */
+export interface DecodeJob {
+  /** Bytes of the pack that hold the frames; may have other bytes between them. */
+  readonly stored: ArrayBuffer
+  /** Per frame. */
+  readonly storedOffset: Uint32Array
+  readonly storedLength: Uint32Array
+  readonly plainLength: Uint32Array
+  readonly crc: Uint32Array
+  readonly codec: Uint8Array
+  /** Wanted chunks per frame. */
+  readonly wanted: Uint32Array
+  /** Per wanted chunk: offset in its frame's plain bytes, and length. */
+  readonly chunkOffset: Uint32Array
+  readonly chunkLength: Uint32Array
+  /** n × 32 bytes. */
+  readonly hashes: Uint8Array
+}
+
+export const CHUNK_GOOD = 0
+/** The stored bytes fail the frame's CRC or do not decompress. */
+export const CHUNK_FRAME_DAMAGED = 1
+/** The plain bytes do not have the chunk's hash. */
+export const CHUNK_HASH_WRONG = 2
+
+export interface DecodeResult {
+  /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. */
+  readonly plain: ArrayBuffer
+  /** Per wanted chunk: CHUNK_GOOD or what is wrong. */
+  readonly state: Uint8Array
+  /** Per frame: 1 if its CRC is wrong (its chunks may be good all the same, when the CRC itself was hit). */
+  readonly crcWrong: Uint8Array
+}
+
+export function runDecode(job: DecodeJob): DecodeResult {
+  const stored = new Uint8Array(job.stored)
+  const total = job.chunkLength.reduce((sum, length) => sum + length, 0)
+  const plain = new Uint8Array(new ArrayBuffer(total))
+  const state = new Uint8Array(job.chunkLength.length)
+  const crcWrong = new Uint8Array(job.wanted.length)
+  let at = 0
+  let chunk = 0
+  for (let frame = 0; frame < job.wanted.length; frame++) {
+    const from = job.storedOffset[frame] ?? 0
+    const bytes = stored.subarray(from, from + (job.storedLength[frame] ?? 0))
+    if (crc32(bytes) !== job.crc[frame]) crcWrong[frame] = 1
+    const end = chunk + (job.wanted[frame] ?? 0)
+    const length = job.plainLength[frame] ?? 0
+    // The usual case, all of a frame is wanted: decompress straight to where it goes.
+    const direct = isWhole(job, chunk, end, length)
+    const into = direct ? plain.subarray(at, at + length) : scratch('gather', length).subarray(0, length)
+    const opened = open(bytes, job.codec[frame] ?? 0, into)
+    for (; chunk < end; chunk++) {
+      const size = job.chunkLength[chunk] ?? 0
+      const offset = job.chunkOffset[chunk] ?? 0
+      const place = plain.subarray(at, at + size)
+      if (opened && !direct) place.set(into.subarray(offset, offset + size))
+      state[chunk] = !opened
+        ? CHUNK_FRAME_DAMAGED
+        : hashMatches(place, job.hashes, chunk)
+          ? CHUNK_GOOD
+          : CHUNK_HASH_WRONG
+      if (state[chunk] !== CHUNK_GOOD) place.fill(0)
+      at += size
+    }
+  }
+  return { plain: plain.buffer, state, crcWrong }
+}
+
+function isWhole(job: DecodeJob, first: number, end: number, plainLength: number): boolean {
+  let length = 0
+  for (let i = first; i < end; i++) {
+    if (job.chunkOffset[i] !== length) return false
+    length += job.chunkLength[i] ?? 0
+  }
+  return length === plainLength
+}
+
+function open(bytes: Uint8Array, codec: number, into: Uint8Array): boolean {
+  if (codec === CODEC_RAW) {
+    if (bytes.length !== into.length) return false
+    into.set(bytes)
+    return true
+  }
+  try {
+    return context().decompress.decompress(into, bytes) === into.length
+  } catch {
+    // The decompressor refuses damaged bytes by throwing: that is an answer, not a failure.
+    return false
+  }
+}
+
+function hashMatches(bytes: Uint8Array, hashes: Uint8Array, index: number): boolean {
+  return (
+    Buffer.compare(sha256(bytes), hashes.subarray(index * SHA256_BYTES, (index + 1) * SHA256_BYTES)) === 0
+  )
+}

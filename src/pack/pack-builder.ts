@@ -1,0 +1,76 @@
+import { packKey } from '../store/keys.js'
+import type { EncodeResult } from './jobs.js'
+import {
+  decodePackDirectory,
+  decodePackFooter,
+  encodePackTail,
+  type FrameEntry,
+  PACK_CHUNKS_MAX,
+  PACK_FOOTER_BYTES,
+  PACK_HEADER_BYTES,
+  type PackDirectory,
+  packHeader,
+} from './pack-format.js'
+
+/** A pack that is ready to be written: its parts in order, and the directory that readers will find in it. */
+export interface SealedPack {
+  readonly key: string
+  readonly parts: readonly Uint8Array[]
+  readonly directory: PackDirectory
+}
+
+/** Collects encoded frames until they make a pack. */
+export class PackBuilder {
+  readonly #frames: FrameEntry[] = []
+  readonly #stored: Uint8Array[] = []
+  readonly #lengths: number[] = []
+  readonly #hashes: Uint8Array[] = []
+  #storedBytes = 0
+
+  get chunkCount(): number {
+    return this.#lengths.length
+  }
+
+  get storedBytes(): number {
+    return this.#storedBytes
+  }
+
+  /** Would `chunks` more chunks exceed what one pack can number? */
+  hasRoomFor(chunks: number): boolean {
+    return this.#lengths.length + chunks <= PACK_CHUNKS_MAX
+  }
+
+  /** Appends encoded frames; `hashes` (32 bytes each) and `lengths` are those of their chunks, in order. */
+  append(result: EncodeResult, frameChunks: Uint32Array, lengths: Uint32Array, hashes: Uint8Array): void {
+    for (let i = 0; i < frameChunks.length; i++)
+      this.#frames.push({
+        storedLength: result.storedLength[i] ?? 0,
+        plainLength: result.plainLength[i] ?? 0,
+        crc: result.crc[i] ?? 0,
+        codec: result.codec[i] ?? 0,
+        chunks: frameChunks[i] ?? 0,
+      })
+    for (const length of lengths) this.#lengths.push(length)
+    this.#hashes.push(hashes)
+    this.#stored.push(new Uint8Array(result.stored))
+    this.#storedBytes += result.stored.byteLength
+  }
+
+  /** Closes the pack. Its tail is decoded again before anyone may write it (invariant 8). */
+  seal(): SealedPack {
+    const hashes = Buffer.concat(this.#hashes)
+    const present = new Uint8Array(Math.ceil(this.#lengths.length / 8))
+    for (let i = 0; i < this.#lengths.length; i++) present[i >> 3] = (present[i >> 3] ?? 0) | (1 << (i & 7))
+    const tail = encodePackTail(this.#frames, this.#lengths, present, hashes, 0)
+    const sizeBytes = PACK_HEADER_BYTES + this.#storedBytes + tail.length
+    const footer = decodePackFooter(tail, sizeBytes)
+    const directory = decodePackDirectory(
+      tail.subarray(0, tail.length - PACK_FOOTER_BYTES),
+      footer,
+      sizeBytes,
+    )
+    if (Buffer.compare(directory.hashes, hashes) !== 0)
+      throw new Error('a pack did not decode to what was encoded')
+    return { key: packKey(directory.id, 0), parts: [packHeader(), ...this.#stored, tail], directory }
+  }
+}

@@ -1,0 +1,259 @@
+import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
+import { bytesToHex, crc32, sha256 } from '../checksum.js'
+
+/*
+ * A pack, format 1. All numbers little-endian.
+ *
+ *   header     8   "EVFP", u8 version = 1, 3 zero bytes
+ *   frames     …   stored bytes of each frame, one after the other
+ *   directory  …   u32 frames, u32 chunks
+ *                  frames × 16: u32 stored length, u32 plain length, u32 CRC-32 of the stored bytes,
+ *                               u16 chunks numbered in this frame, u8 codec, u8 zero
+ *                  chunks × 4:  u32 plain length
+ *                  ⌈chunks/8⌉:  bit i (least significant first): chunk i's bytes are present
+ *                  chunks × 32: SHA-256 of the plain bytes
+ *   footer    56   u64 offset and u32 length of the directory, u32 generation, 32 SHA-256 of the directory,
+ *                  u32 CRC-32 of the 48 bytes before it, "evfp"
+ *
+ * A frame's plain bytes are those of its present chunks, in order. A later generation leaves dead chunks' bytes out;
+ * numbering, lengths and hashes stay, so that addresses and the pack's id never change.
+ */
+
+export const PACK_FORMAT_VERSION = 1
+export const PACK_HEADER_BYTES = 8
+export const PACK_FOOTER_BYTES = 56
+const PACK_HEADER = Uint8Array.of(0x45, 0x56, 0x46, 0x50, PACK_FORMAT_VERSION, 0, 0, 0)
+const FOOTER_MAGIC = 0x70667665
+const FRAME_ENTRY_BYTES = 16
+const HASH_BYTES = 32
+/** Chunks that one pack numbers at most: keeps a directory under 3 MiB. */
+export const PACK_CHUNKS_MAX = 0xffff
+
+export const CODEC_RAW = 0
+export const CODEC_ZSTD = 1
+
+const ID_DOMAIN = new TextEncoder().encode('everfold pack 1\0')
+
+/** A pack's id: SHA-256 over the ordered list of its chunks' hashes (with a domain prefix), in hex. */
+export function packIdOf(hashes: Uint8Array): string {
+  const input = new Uint8Array(ID_DOMAIN.length + hashes.length)
+  input.set(ID_DOMAIN)
+  input.set(hashes, ID_DOMAIN.length)
+  return bytesToHex(sha256(input))
+}
+
+/** What a pack holds, by number. Arrays are parallel; bytes are plain lengths unless said otherwise. */
+export interface PackDirectory {
+  readonly id: string
+  readonly generation: number
+  /** Bytes of the whole object. */
+  readonly sizeBytes: number
+  readonly frameCount: number
+  readonly chunkCount: number
+  /** Per frame, one more than frames: offset of its stored bytes in the object. */
+  readonly frameOffset: Float64Array
+  readonly framePlain: Uint32Array
+  readonly frameCrc: Uint32Array
+  readonly frameCodec: Uint8Array
+  /** Per frame, one more than frames: number of its first chunk. */
+  readonly frameFirst: Uint32Array
+  readonly chunkLength: Uint32Array
+  /** Per chunk, one more than chunks: plain bytes of all chunks before it, present or not. */
+  readonly chunkStart: Float64Array
+  /** Bitmap, least significant bit first. */
+  readonly present: Uint8Array
+  /** chunks × 32 bytes. */
+  readonly hashes: Uint8Array
+}
+
+/** What the writer of a pack knows of each frame. */
+export interface FrameEntry {
+  readonly storedLength: number
+  readonly plainLength: number
+  readonly crc: number
+  readonly codec: number
+  readonly chunks: number
+}
+
+export function isPresent(directory: Pick<PackDirectory, 'present'>, chunk: number): boolean {
+  return ((directory.present[chunk >> 3] ?? 0) & (1 << (chunk & 7))) !== 0
+}
+
+/** The number of the frame that chunk number `chunk` belongs to. */
+export function frameOfChunk(directory: PackDirectory, chunk: number): number {
+  return lastAtMost(directory.frameFirst, chunk, directory.frameCount)
+}
+
+/** The number of the chunk that holds plain byte `position` of the pack, counted over all its chunks. */
+export function chunkAt(
+  directory: Pick<PackDirectory, 'chunkStart' | 'chunkCount'>,
+  position: number,
+): number {
+  return lastAtMost(directory.chunkStart, position, directory.chunkCount)
+}
+
+/** Largest i below `count` with values[i] <= wanted, for ascending values with values[0] <= wanted. */
+function lastAtMost(values: ArrayLike<number>, wanted: number, count: number): number {
+  let low = 0
+  let high = count - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if ((values[middle] ?? Infinity) <= wanted) low = middle
+    else high = middle - 1
+  }
+  return low
+}
+
+export function packHeader(): Uint8Array {
+  return PACK_HEADER
+}
+
+/** The directory and the footer that close a pack whose frames take `framesBytes` stored bytes. */
+export function encodePackTail(
+  frames: readonly FrameEntry[],
+  chunkLengths: ArrayLike<number>,
+  present: Uint8Array,
+  hashes: Uint8Array,
+  generation: number,
+): Uint8Array {
+  const chunks = hashes.length / HASH_BYTES
+  const out = new BinaryWriter(64 + frames.length * FRAME_ENTRY_BYTES + chunks * (HASH_BYTES + 5))
+  out.u32(frames.length)
+  out.u32(chunks)
+  let framesBytes = 0
+  for (const frame of frames) {
+    out.u32(frame.storedLength)
+    out.u32(frame.plainLength)
+    out.u32(frame.crc)
+    out.u16(frame.chunks)
+    out.u8(frame.codec)
+    out.u8(0)
+    framesBytes += frame.storedLength
+  }
+  for (let i = 0; i < chunks; i++) out.u32(chunkLengths[i] ?? 0)
+  out.bytes(present.subarray(0, Math.ceil(chunks / 8)))
+  out.bytes(hashes)
+  const directoryLength = out.length
+  const footer = new BinaryWriter(PACK_FOOTER_BYTES)
+  footer.u64(PACK_HEADER_BYTES + framesBytes)
+  footer.u32(directoryLength)
+  footer.u32(generation)
+  footer.bytes(sha256(out.view()))
+  footer.u32(crc32(footer.view()))
+  footer.u32(FOOTER_MAGIC)
+  out.bytes(footer.view())
+  return out.view()
+}
+
+export interface PackFooter {
+  readonly directoryOffset: number
+  readonly directoryLength: number
+  readonly generation: number
+  readonly directorySha256: Uint8Array
+}
+
+/** @throws MalformedError */
+export function decodePackFooter(tail: Uint8Array, objectBytes: number): PackFooter {
+  if (tail.length < PACK_FOOTER_BYTES) throw new MalformedError('it is shorter than a footer')
+  const bytes = tail.subarray(tail.length - PACK_FOOTER_BYTES)
+  const reader = new BinaryReader(bytes)
+  const directoryOffset = reader.u64()
+  const directoryLength = reader.u32()
+  const generation = reader.u32()
+  const directorySha256 = reader.bytes(HASH_BYTES)
+  const crc = reader.u32()
+  if (reader.u32() !== FOOTER_MAGIC) throw new MalformedError('its footer does not end as a pack does')
+  if (crc !== crc32(bytes.subarray(0, 48))) throw new MalformedError("its footer's checksum is wrong")
+  if (
+    directoryOffset < PACK_HEADER_BYTES ||
+    directoryOffset + directoryLength + PACK_FOOTER_BYTES !== objectBytes
+  )
+    throw new MalformedError('its footer points outside the object')
+  return { directoryOffset, directoryLength, generation, directorySha256 }
+}
+
+/** @throws MalformedError if the bytes are not a directory that a writer of this format could have made. */
+export function decodePackDirectory(
+  bytes: Uint8Array,
+  footer: PackFooter,
+  objectBytes: number,
+): PackDirectory {
+  if (Buffer.compare(sha256(bytes), footer.directorySha256) !== 0)
+    throw new MalformedError("its directory's checksum is wrong")
+  const reader = new BinaryReader(bytes)
+  const frameCount = reader.u32()
+  const chunkCount = reader.u32()
+  const expected =
+    8 + frameCount * FRAME_ENTRY_BYTES + chunkCount * (4 + HASH_BYTES) + Math.ceil(chunkCount / 8)
+  if (bytes.length !== expected || chunkCount === 0 || chunkCount > PACK_CHUNKS_MAX)
+    throw new MalformedError('its directory has the wrong length')
+  const frames = readFrames(reader, frameCount)
+  if (
+    frames.frameFirst[frameCount] !== chunkCount ||
+    frames.frameOffset[frameCount] !== footer.directoryOffset
+  )
+    throw new MalformedError('its frames do not add up')
+  const chunkLength = new Uint32Array(chunkCount)
+  const chunkStart = new Float64Array(chunkCount + 1)
+  for (let i = 0; i < chunkCount; i++) {
+    const length = reader.u32()
+    if (length === 0) throw new MalformedError('a chunk is empty')
+    chunkLength[i] = length
+    chunkStart[i + 1] = (chunkStart[i] ?? 0) + length
+  }
+  const present = reader.bytes(Math.ceil(chunkCount / 8)).slice()
+  const hashes = reader.bytes(chunkCount * HASH_BYTES).slice()
+  reader.end()
+  const directory: PackDirectory = {
+    id: packIdOf(hashes),
+    generation: footer.generation,
+    sizeBytes: objectBytes,
+    frameCount,
+    chunkCount,
+    ...frames,
+    chunkLength,
+    chunkStart,
+    present,
+    hashes,
+  }
+  checkFramePlain(directory)
+  return directory
+}
+
+function readFrames(
+  reader: BinaryReader,
+  frameCount: number,
+): Pick<PackDirectory, 'frameOffset' | 'framePlain' | 'frameCrc' | 'frameCodec' | 'frameFirst'> {
+  const frameOffset = new Float64Array(frameCount + 1)
+  const framePlain = new Uint32Array(frameCount)
+  const frameCrc = new Uint32Array(frameCount)
+  const frameCodec = new Uint8Array(frameCount)
+  const frameFirst = new Uint32Array(frameCount + 1)
+  frameOffset[0] = PACK_HEADER_BYTES
+  for (let i = 0; i < frameCount; i++) {
+    frameOffset[i + 1] = (frameOffset[i] ?? 0) + reader.u32()
+    framePlain[i] = reader.u32()
+    frameCrc[i] = reader.u32()
+    const chunks = reader.u16()
+    const codec = reader.u8()
+    if (chunks === 0 || codec > CODEC_ZSTD || reader.u8() !== 0)
+      throw new MalformedError('a frame entry is wrong')
+    frameFirst[i + 1] = (frameFirst[i] ?? 0) + chunks
+    frameCodec[i] = codec
+  }
+  return { frameOffset, framePlain, frameCrc, frameCodec, frameFirst }
+}
+
+function checkFramePlain(directory: PackDirectory): void {
+  for (let frame = 0; frame < directory.frameCount; frame++) {
+    let plain = 0
+    const end = directory.frameFirst[frame + 1] ?? 0
+    for (let chunk = directory.frameFirst[frame] ?? 0; chunk < end; chunk++)
+      if (isPresent(directory, chunk)) plain += directory.chunkLength[chunk] ?? 0
+    if (plain !== directory.framePlain[frame]) throw new MalformedError("a frame's length does not add up")
+    const stored = (directory.frameOffset[frame + 1] ?? 0) - (directory.frameOffset[frame] ?? 0)
+    if (plain === 0 ? stored !== 0 : stored === 0) throw new MalformedError('a frame is empty')
+    if (directory.frameCodec[frame] === CODEC_RAW && stored !== plain)
+      throw new MalformedError('an uncompressed frame has the wrong length')
+  }
+}

@@ -1,0 +1,25 @@
+import { move, transferableSymbol, valueSymbol } from 'piscina'
+import { type DecodeJob, type EncodeJob, type HashJob, runDecode, runEncode, runHash } from './jobs.js'
+
+/* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
+
+function handBack(result: object, buffers: readonly ArrayBuffer[]): unknown {
+  return move({ [valueSymbol]: result, [transferableSymbol]: buffers } as unknown as Parameters<
+    typeof move
+  >[0])
+}
+
+export function hash(job: HashJob): unknown {
+  const result = runHash(job)
+  return handBack(result, [result.plain])
+}
+
+export function encode(job: EncodeJob): unknown {
+  const result = runEncode(job)
+  return handBack(result, [result.plain, result.stored])
+}
+
+export function decode(job: DecodeJob): unknown {
+  const result = runDecode(job)
+  return handBack(result, [result.plain])
+}

@@ -1,0 +1,84 @@
+import type { ChainState } from '../chain/chain-state.js'
+import { type ExtentList, ZEROS } from '../chain/extent-list.js'
+import { diskOf, flattenDisk } from '../chain/flatten.js'
+import type { Repository } from '../chain/repository.js'
+import { planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
+
+/** What a disk held at a point: what to read from where. */
+export interface DiskPlan {
+  readonly machine: string
+  readonly point: string
+  readonly disk: string
+  readonly sizeBytes: number
+  readonly extents: ExtentList
+}
+
+/**
+ * Plans the reading of a disk. Reads runs, no packs.
+ * @throws DISK_UNKNOWN, CHAIN_DAMAGED, DATA_DAMAGED, OBJECT_NOT_FOUND, STORE_FAILED
+ */
+export async function planDisk(
+  repository: Repository,
+  state: ChainState,
+  index: number,
+  diskId: string,
+): Promise<DiskPlan> {
+  const point = state.points[index]
+  if (point === undefined) throw new RangeError(`no point ${index}`)
+  const disk = diskOf(state.machine, point, diskId)
+  const extents = await flattenDisk(repository.store, state, index, diskId)
+  return { machine: state.machine, point: point.id, disk: diskId, sizeBytes: disk.sizeBytes, extents }
+}
+
+/**
+ * Plain bytes of the disk that are planned together: within such a window each frame is read once, in the order of the
+ * pack, however scattered over the disk its chunks are (forward assembly: Lillibridge et al., FAST 2013).
+ */
+export const WINDOW_BYTES = 128 * 1024 * 1024
+
+/** Something to do, in no particular order within a window. Targets are offsets on the disk. */
+export type Step =
+  | { readonly kind: 'zeros'; readonly offset: number; readonly length: number }
+  | { readonly kind: 'read'; readonly task: ReadTask }
+
+/** Walks [start, end) of a plan window by window. @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED */
+export async function* stepsOf(
+  repository: Repository,
+  plan: DiskPlan,
+  start = 0,
+  end = plan.sizeBytes,
+  windowBytes = WINDOW_BYTES,
+): AsyncGenerator<Step> {
+  const list = plan.extents
+  let spans: Span[] = []
+  let planned = 0
+  for (let i = list.indexAt(start); i < list.length && list.startOf(i) < end; i++) {
+    let from = Math.max(start, list.startOf(i))
+    const to = Math.min(end, list.endOf(i))
+    const pack = list.pack[i] ?? ZEROS
+    if (pack === ZEROS) {
+      yield { kind: 'zeros', offset: from, length: to - from }
+      continue
+    }
+    const directory = await repository.catalog.directory(list.packs.idOf(pack))
+    const origin = (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) - list.startOf(i)
+    while (from < to) {
+      const length = Math.min(to - from, windowBytes - planned)
+      spans.push({ directory, position: origin + from, length, target: from })
+      planned += length
+      from += length
+      if (planned < windowBytes) continue
+      for (const task of planTasks(spans)) yield { kind: 'read', task }
+      spans = []
+      planned = 0
+    }
+  }
+  for (const task of planTasks(spans)) yield { kind: 'read', task }
+}
+
+/** The ranges of the disk that a task's chunks are for: what is lost when they are. */
+export function targetsOf(task: ReadTask): { offset: number; length: number }[] {
+  return task.pieces
+    .map((piece) => ({ offset: piece.target, length: piece.length }))
+    .sort((a, b) => a.offset - b.offset)
+}

@@ -1,0 +1,120 @@
+import type { Repository } from '../chain/repository.js'
+import { isEverfoldError } from '../errors.js'
+import { Gate } from '../gate.js'
+import { readPackDirectory } from '../pack/catalog.js'
+import { decodeJob } from '../pack/chunk-reader.js'
+import { CHUNK_GOOD, type DecodeResult } from '../pack/jobs.js'
+import { isPresent, PACK_HEADER_BYTES, type PackDirectory, packHeader } from '../pack/pack-format.js'
+import type { DamageMap } from './damage.js'
+
+/** Bytes that are read and checked together: stored, and plain. */
+const READ_STORED_BYTES = 4 * 1024 * 1024
+const READ_PLAIN_BYTES = 8 * 1024 * 1024
+const READS_IN_FLIGHT = 3
+
+interface PackObject {
+  readonly key: string
+  readonly packId: string
+  readonly generation: number
+  readonly sizeBytes: number
+}
+
+/** Checks one pack object, or a sample of its frames. @throws STORE_FAILED */
+export async function verifyPack(
+  repository: Repository,
+  object: PackObject,
+  sample: number,
+  damage: DamageMap,
+): Promise<{ readonly chunks: number; readonly bytes: number }> {
+  let directory: PackDirectory
+  try {
+    directory = await readPackDirectory(repository.store, object.packId, object.generation)
+    const header = await repository.store.read(object.key, 0, PACK_HEADER_BYTES)
+    if (Buffer.compare(header, packHeader()) !== 0)
+      damage.note(object.key, 'its header is damaged; its chunks may be whole')
+  } catch (error) {
+    if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
+    damage.losePack(object.packId, error.message, object.key)
+    return { chunks: 0, bytes: 0 }
+  }
+  damage.know(directory)
+  let chunks = 0
+  let bytes = 0
+  const gate = new Gate(READS_IN_FLIGHT)
+  await Promise.all(
+    [...frameGroups(directory)].map(async (group) => {
+      await gate.enter()
+      try {
+        if (sample < 1 && randomShare(repository) >= sample) return
+        chunks += await verifyFrames(repository, object, directory, group, damage)
+        bytes += (directory.frameOffset[group.end] ?? 0) - (directory.frameOffset[group.first] ?? 0)
+      } finally {
+        gate.leave()
+      }
+    }),
+  )
+  return { chunks, bytes }
+}
+
+interface FrameGroup {
+  readonly first: number
+  readonly end: number
+}
+
+function* frameGroups(directory: PackDirectory): Generator<FrameGroup> {
+  let first = 0
+  let plain = 0
+  for (let frame = 0; frame < directory.frameCount; frame++) {
+    const stored = (directory.frameOffset[frame + 1] ?? 0) - (directory.frameOffset[first] ?? 0)
+    plain += directory.framePlain[frame] ?? 0
+    if (frame > first && (stored > READ_STORED_BYTES || plain > READ_PLAIN_BYTES)) {
+      yield { first, end: frame }
+      first = frame
+      plain = directory.framePlain[frame] ?? 0
+    }
+  }
+  yield { first, end: directory.frameCount }
+}
+
+async function verifyFrames(
+  repository: Repository,
+  object: PackObject,
+  directory: PackDirectory,
+  group: FrameGroup,
+  damage: DamageMap,
+): Promise<number> {
+  const chunks: number[] = []
+  const end = directory.frameFirst[group.end] ?? 0
+  for (let chunk = directory.frameFirst[group.first] ?? 0; chunk < end; chunk++)
+    if (isPresent(directory, chunk)) chunks.push(chunk)
+  const read = async (): Promise<DecodeResult> => {
+    const from = directory.frameOffset[group.first] ?? 0
+    const stored = await repository.store.read(
+      object.key,
+      from,
+      (directory.frameOffset[group.end] ?? 0) - from,
+    )
+    return repository.crew.decode(decodeJob(directory, chunks, stored.buffer, from))
+  }
+  try {
+    let result = await read()
+    // Once more before it is called damage: the read may have gone wrong.
+    if (!isClean(result)) result = await read()
+    for (const [i, chunk] of chunks.entries())
+      if (result.state[i] !== CHUNK_GOOD) damage.loseChunk(directory.id, chunk, object.key)
+    if (result.crcWrong.includes(1)) damage.note(object.key, 'the checksum of a frame is wrong')
+  } catch (error) {
+    if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
+    for (const chunk of chunks) damage.loseChunk(directory.id, chunk, object.key)
+  }
+  return chunks.length
+}
+
+function isClean(result: DecodeResult): boolean {
+  return !result.crcWrong.includes(1) && result.state.every((state) => state === CHUNK_GOOD)
+}
+
+function randomShare(repository: Repository): number {
+  const [a = 0, b = 0, c = 0] = repository.environment.random(3)
+  return (a + b * 256 + c * 65536) / 2 ** 24
+}

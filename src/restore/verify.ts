@@ -1,0 +1,142 @@
+import type { ChainState } from '../chain/chain-state.js'
+import { readChainHead } from '../chain/chains.js'
+import { PackTable } from '../chain/extent-list.js'
+import type { Repository } from '../chain/repository.js'
+import { readSegment } from '../chain/run-store.js'
+import { isEverfoldError } from '../errors.js'
+import { Gate } from '../gate.js'
+import { packsPrefix, parsePackKey } from '../store/keys.js'
+import { type DamagedRange, DamageMap } from './damage.js'
+import { verifyPack } from './verify-pack.js'
+
+export interface VerifyOptions {
+  /** Share of the data that is read, 0 < sample ≤ 1. Metadata is always checked whole. */
+  readonly sample: number
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void
+}
+
+export interface VerifyResult {
+  readonly ok: boolean
+  readonly machines: number
+  readonly points: number
+  readonly packs: number
+  readonly chunks: number
+  readonly readBytes: number
+  /** What a restore would not get back, by machine, point and disk. */
+  readonly damaged: readonly DamagedRange[]
+  /** Objects that are not as they were written, with what is wrong; also those that no point needs. */
+  readonly objects: readonly { readonly key: string; readonly problem: string }[]
+}
+
+/** Packs that are read at once. */
+const PACKS_IN_FLIGHT = 2
+
+/**
+ * Proves the points from the store alone: chain states, runs, packs, and every chunk against its hash.
+ * Changes nothing. @throws STORE_FAILED, never for what is damaged: that is in the result
+ */
+export async function verifyRepository(
+  repository: Repository,
+  options: VerifyOptions,
+): Promise<VerifyResult> {
+  const damage = new DamageMap()
+  const states = await verifyChains(repository, damage)
+  const needed = await verifyRuns(repository, states, damage)
+  const data = await verifyPacks(repository, needed, damage, options)
+  const damaged = await damage.locate(repository, states)
+  return {
+    ok: damaged.length === 0 && damage.objects.length === 0,
+    machines: states.length,
+    points: states.reduce((sum, state) => sum + state.points.length, 0),
+    ...data,
+    damaged,
+    objects: damage.objects,
+  }
+}
+
+async function verifyChains(repository: Repository, damage: DamageMap): Promise<ChainState[]> {
+  const states: ChainState[] = []
+  for (const machine of await repository.chains.machines()) {
+    try {
+      const head = await readChainHead(repository.store, machine)
+      if (head === undefined) continue
+      states.push(head.state)
+      for (const sequence of head.damaged)
+        damage.note(
+          `chains/${machine}/${sequence}`,
+          `the newest chain state of "${machine}" is damaged; an older one serves`,
+        )
+    } catch (error) {
+      if (!isEverfoldError(error, 'CHAIN_DAMAGED')) throw error
+      damage.note(`chains/${machine}`, error.message)
+    }
+  }
+  return states
+}
+
+/** @returns ids of all packs that runs name */
+async function verifyRuns(
+  repository: Repository,
+  states: readonly ChainState[],
+  damage: DamageMap,
+): Promise<Set<string>> {
+  const needed = new Set<string>()
+  for (const state of states) {
+    const seen = new Set<string>()
+    for (const disk of state.points.flatMap((point) => point.disks)) {
+      for (const segment of disk.run.segments) {
+        if (seen.has(segment.id)) continue
+        seen.add(segment.id)
+        const packs = new PackTable()
+        try {
+          await readSegment(repository.store, state.machine, segment, packs)
+        } catch (error) {
+          if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+          damage.loseSegment(state.machine, segment.id, error.message)
+          continue
+        }
+        for (let slot = 0; slot < packs.size; slot++) needed.add(packs.idOf(slot))
+      }
+    }
+  }
+  return needed
+}
+
+async function verifyPacks(
+  repository: Repository,
+  needed: ReadonlySet<string>,
+  damage: DamageMap,
+  options: VerifyOptions,
+): Promise<Pick<VerifyResult, 'packs' | 'chunks' | 'readBytes'>> {
+  const found: { key: string; packId: string; generation: number; sizeBytes: number }[] = []
+  const missing = new Set(needed)
+  for await (const object of repository.store.list(packsPrefix)) {
+    const parsed = parsePackKey(object.key)
+    if (parsed === undefined) damage.note(object.key, 'it is no object of ours')
+    else {
+      found.push({ key: object.key, ...parsed, sizeBytes: object.sizeBytes })
+      missing.delete(parsed.packId)
+    }
+  }
+  for (const packId of missing) damage.losePack(packId, 'the pack is missing')
+  const totalBytes = found.reduce((sum, object) => sum + object.sizeBytes, 0)
+  const gate = new Gate(PACKS_IN_FLIGHT)
+  let chunks = 0
+  let readBytes = 0
+  let done = 0
+  await Promise.all(
+    found.map(async (object) => {
+      await gate.enter()
+      try {
+        const read = await verifyPack(repository, object, options.sample, damage)
+        chunks += read.chunks
+        readBytes += read.bytes
+        done += object.sizeBytes
+        options.onProgress?.(done, totalBytes)
+      } finally {
+        gate.leave()
+      }
+    }),
+  )
+  return { packs: found.length, chunks, readBytes }
+}

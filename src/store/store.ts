@@ -1,0 +1,67 @@
+/**
+ * Where objects live: a flat, ordered name space of immutable objects. An object is never overwritten, only added
+ * and, by garbage collection alone, removed. Readers, writers and the collector are handed the narrowest role.
+ *
+ * Keys are `/`-separated ASCII paths built in `keys.ts`. Every method may throw
+ *   STORE_FAILED   the store could not be asked or did not answer: says nothing about the object,
+ *   STORE_FULL     a write was refused for want of space: nothing was stored under the key,
+ * and the codes named with it. A transient failure is never reported as OBJECT_NOT_FOUND.
+ */
+export interface StoreReader {
+  /**
+   * Reads `length` bytes from `offset`, exactly. The result owns its whole ArrayBuffer (byteOffset 0), so it may be
+   * transferred to a worker.
+   * @throws OBJECT_NOT_FOUND; DATA_DAMAGED if the object ends before `offset + length`.
+   */
+  read(key: string, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
+
+  /**
+   * Reads the whole object. For small objects (runs, chain states): not for packs.
+   * @throws OBJECT_NOT_FOUND
+   */
+  readAll(key: string): Promise<Uint8Array<ArrayBuffer>>
+
+  /**
+   * Reads the last `length` bytes (all of a shorter object) and tells the object's size in bytes.
+   * @throws OBJECT_NOT_FOUND
+   */
+  readTail(key: string, length: number): Promise<{ bytes: Uint8Array<ArrayBuffer>; sizeBytes: number }>
+
+  /** Size in bytes, or undefined when there is no such object. */
+  size(key: string): Promise<number | undefined>
+
+  /**
+   * Objects whose key starts with `prefix` (which ends in `/` or is empty), in no promised order. What was added or
+   * removed meanwhile may or may not appear; everything else does. A listing is a hint: see invariant 5 in
+   * docs/design.md.
+   */
+  list(prefix: string): AsyncIterable<StoredObject>
+}
+
+export interface StoredObject {
+  readonly key: string
+  readonly sizeBytes: number
+}
+
+export interface StoreWriter extends StoreReader {
+  /**
+   * Adds an object made of `parts` one after the other, if the key is free: all of it or nothing, and durably: when
+   * the promise resolves, the object and the folders that lead to it survive a power cut. Of several writers of one
+   * key exactly one gets 'created'. The parts must not be changed until the promise settles.
+   * @returns 'exists' when the key was taken; the store is then unchanged.
+   * @throws STORE_FULL, STORE_FAILED: then the object is absent or whole, never torn.
+   */
+  put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'>
+}
+
+/** Only garbage collection is handed one of these. */
+export interface StorePruner extends StoreWriter {
+  /** Removes an object, durably. Removing what is not there is no error. */
+  remove(key: string): Promise<void>
+}
+
+export interface Store extends StorePruner {
+  /** For people: a path or a URL without secrets. */
+  readonly location: string
+  close(): Promise<void>
+}
