@@ -11,7 +11,8 @@ const HEX_PAIRS = /^(?:[0-9a-f]{2})*$/
 /**
  * CRC-32 (IEEE 802.3, the one of zlib and gzip) as an unsigned 32-bit number. Finds accidents, not attacks.
  *
- * @param seed  The checksum of the bytes that come before, to go on from there: `crc32(b, crc32(a))` is that of `a ‖ b`.
+ * @param seed  The checksum of the bytes that come before, to go on from there: `crc32(b, crc32(a))` is
+ *              that of `a ‖ b`.
  */
 export function crc32(bytes: Uint8Array, seed = 0): number {
   return zlibCrc32(bytes, seed)

@@ -141,7 +141,7 @@ describe('an index whose files are damaged', () => {
       }
       await rm(copy, { recursive: true })
     }
-    if (count >= 300) for (const outcome of Object.values(outcomes)) expect(outcome).toBeGreaterThan(0)
+    if (count >= 300) expect(Math.min(outcomes.partly, outcomes.unusable)).toBeGreaterThan(0)
   }, 600_000)
 
   it('is unusable while its removal is unfinished, and empty after it', async () => {
@@ -156,6 +156,34 @@ describe('an index whose files are damaged', () => {
     expect(await knownOf(index)).toBe(0)
     await index.close()
     await destroyIndex(join(folder, 'never was'))
+  })
+
+  it('is not troubled by a table that a crash left half written', async () => {
+    await fill()
+    await writeFile(join(path, '000900.ldb'), Buffer.alloc(1000, 1))
+    const index = await LevelIndex.open(path)
+    expect(await knownOf(index)).toBe(PACKS * CHUNKS_PER_PACK)
+    await index.close()
+  })
+
+  it('finds a single flipped bit anywhere in a table that belongs to it', async () => {
+    await fill()
+    const [name] = (await readdir(path)).filter((file) => file.endsWith('.ldb'))
+    const file = join(path, name!)
+    const sound = await readFile(file)
+    const random = randomFrom(3)
+    for (let i = 0; i < 200; i++) {
+      // Not in the footer: part of it is padding.
+      const at = random(sound.length - 48)
+      const bytes = Buffer.from(sound)
+      bytes[at]! ^= 1 << random(8)
+      await writeFile(file, bytes)
+      await expect(LevelIndex.open(path), `byte ${at}`).rejects.toThrow(IndexUnusable)
+    }
+    await writeFile(file, sound)
+    const index = await LevelIndex.open(path)
+    expect(await knownOf(index)).toBe(PACKS * CHUNKS_PER_PACK)
+    await index.close()
   })
 
   it('says that it is locked when it is open already', async () => {

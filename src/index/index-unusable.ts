@@ -1,6 +1,6 @@
 /**
- * The index on disk is damaged, half removed, or of another schema. Nothing is lost: destroy it (`destroyIndex`) and
- * rebuild it from the store. Not a code of its own, because nobody outside meets it.
+ * The index on disk is damaged, half removed, or of another schema. Nothing is lost: destroy it
+ * (`destroyIndex`) and rebuild it from the store. Not a code of its own, because nobody outside meets it.
  */
 export class IndexUnusable extends Error {
   /** Folder of the index. */

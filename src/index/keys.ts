@@ -1,6 +1,6 @@
 /**
- * Every key of the index is built here. A prefix is never given a second meaning: what an older program wrote under it
- * must never be read as something else.
+ * Every key of the index is built here. A prefix is never given a second meaning: what an older program wrote
+ * under it must never be read as something else.
  *
  *     'c' ‖ first 16 bytes of the chunk's hash   17 bytes   → entry: where the chunk is
  *     'p' ‖ pack id                              33 bytes   → the pack's number
@@ -8,8 +8,9 @@
  *     'm' ‖ name in UTF-8                                   → note
  *     's'                                         1 byte    → schema of the index
  *
- * Half a hash is enough to find an entry (two of 2^40 chunks share one with a probability of 2^-49) and keeps the index
- * a third smaller. The entry's checksum covers the whole hash, and the pack's directory has the last word.
+ * Half a hash is enough to find an entry (two of 2^40 chunks share one with a probability of 2^-49) and keeps
+ * the index a third smaller. The entry's checksum covers the whole hash, and the pack's directory has the last
+ * word.
  */
 
 import { ID_BYTES } from './records.js'

@@ -3,8 +3,11 @@
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { IndexUnusable } from './index-unusable.js'
 
-const NO_SPACE = /No space left on device|Disk quota exceeded|File too large|There is not enough space/
-/** A table that is gone, or shorter than its own index says (its mapping answers a read beyond the end with EINVAL). */
+const NO_SPACE = /No space left on device|Disk quota exceeded|File too large|There is not enough space/i
+/**
+ * A table that is gone, or shorter than its own index says (its mapping answers a read beyond the end with
+ * EINVAL).
+ */
 const DAMAGE = /No such file or directory|Invalid argument/
 
 /** A database that is closed: the code abstract-level gives, alone or around the reason for a failed open. */
@@ -13,7 +16,8 @@ export const NOT_OPEN = 'LEVEL_DATABASE_NOT_OPEN'
 /**
  * The error to throw for one that LevelDB threw.
  *
- * - damage → IndexUnusable. While opening, so is everything that is not understood: a rotten manifest shows in many ways.
+ * - damage → IndexUnusable. While opening, so is everything that is not understood: a rotten manifest
+ *   shows in many ways.
  * - locked by another → REPOSITORY_LOCKED, no space → STORE_FULL.
  * - any other trouble with files → STORE_FAILED: it may pass (invariant 6), so it is no reason to rebuild.
  */

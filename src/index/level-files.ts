@@ -1,4 +1,7 @@
-/** The files of a LevelDB database, as far as they concern us: what is there, how large, and how to be rid of them. */
+/**
+ * The files of a LevelDB database, as far as they concern us: what is there, how large, and how to be rid of
+ * them.
+ */
 
 import { open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -14,9 +17,9 @@ const DIARY = /^LOG(?:\.old)?$/
 export type DatabasePresence = 'absent' | 'present' | 'remnants'
 
 /**
- * Removes the index in the folder `path`, and only LevelDB's files. It must not be open. Durable when the promise
- * resolves; a crash on the way leaves remnants that `LevelIndex.open` refuses, never an older state of the index:
- * were the log to go first, removals that were durable would be undone.
+ * Removes the index in the folder `path`, and only LevelDB's files. It must not be open. Durable when the
+ * promise resolves; a crash on the way leaves remnants that `LevelIndex.open` refuses, never an older state of
+ * the index: were the log to go first, removals that were durable would be undone.
  */
 export async function destroyIndex(path: string): Promise<void> {
   const names = await namesIn(path)

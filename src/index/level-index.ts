@@ -17,8 +17,8 @@ const PACKS_PER_READ = 1024
  * The index in LevelDB. Any method throws
  *
  * - IndexUnusable when the database turns out to be damaged: close, `destroyIndex`, open anew, rebuild;
- * - EverfoldError STORE_FULL or STORE_FAILED when the file system refuses. The next write after that opens the database anew, so
- *   that it works again as soon as there is space.
+ * - EverfoldError STORE_FULL or STORE_FAILED when the file system refuses. The next write after that opens the
+ *   database anew, so that it works again as soon as there is space.
  */
 export class LevelIndex implements ChunkIndex {
   /** Did opening create it? Then it knows nothing yet, and a store that has packs wants a rebuild. */
@@ -34,7 +34,8 @@ export class LevelIndex implements ChunkIndex {
    * Opens the index in the folder `path`, or creates it there.
    *
    * @throws IndexUnusable if it is damaged, half removed or of another schema.
-   * @throws EverfoldError REPOSITORY_LOCKED if it is open already (in this process or another), STORE_FULL, STORE_FAILED.
+   * @throws EverfoldError REPOSITORY_LOCKED if it is open already (in this process or another), STORE_FULL,
+   *         STORE_FAILED.
    */
   static async open(path: string, options: DatabaseOptions = {}): Promise<LevelIndex> {
     const { session, created } = await LevelSession.open(path, options)
@@ -82,7 +83,10 @@ export class LevelIndex implements ChunkIndex {
     return this.#session.read(async ({ db, numbers }) => (await numbers.find(db, id)) !== undefined)
   }
 
-  /** Reads on as the caller takes; sees the packs of the moment it began. Ends with an error if `clear` comes between. */
+  /**
+   * Reads on as the caller takes; sees the packs of the moment it began. Ends with an error if `clear` comes
+   * between.
+   */
   async *packIds(): AsyncGenerator<string> {
     for await (const records of this.#session.pages(PACK_RANGE, PACKS_PER_READ)) {
       for (const [key, value] of records) {
@@ -108,7 +112,10 @@ export class LevelIndex implements ChunkIndex {
     await this.#session.write(({ db }) => writeBatch(db, [write], true))
   }
 
-  /** Removes the files and starts anew: deleting millions of entries one by one would be slower than the rebuild. */
+  /**
+   * Removes the files and starts anew: deleting millions of entries one by one would be slower than the
+   * rebuild.
+   */
   async clear(): Promise<void> {
     await this.#session.replace(() => destroyIndex(this.#session.path))
   }
@@ -126,9 +133,10 @@ export class LevelIndex implements ChunkIndex {
 /**
  * What to write so that the pack's chunks in `which` are gone for good.
  *
- * An entry that points elsewhere stays, and is written once more: the write that made it point there may not be durable yet, and
- * losing it to a power cut must not bring back the entry from before, which may be of this very pack. (LevelDB's synced
- * writes do not sync an earlier log file, so syncing anything later is not enough.)
+ * An entry that points elsewhere stays, and is written once more: the write that made it point there may not be
+ * durable yet, and losing it to a power cut must not bring back the entry from before, which may be of this
+ * very pack. (LevelDB's synced writes do not sync an earlier log file, so syncing anything later is not
+ * enough.)
  */
 function removals(
   packId: string,

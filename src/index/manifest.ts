@@ -1,6 +1,6 @@
 /**
- * Which tables a LevelDB database consists of. Other files may lie beside them: a crash leaves tables half written, which LevelDB
- * removes when it opens, and which say nothing about the database.
+ * Which tables a LevelDB database consists of. Other files may lie beside them: a crash leaves tables half
+ * written, which LevelDB removes when it opens, and which say nothing about the database.
  *
  *     CURRENT   name of the manifest, newline
  *     manifest  blocks of 32 KiB of fragments; none crosses the end of a block

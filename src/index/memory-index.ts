@@ -19,9 +19,9 @@ interface State {
 type Batch = (state: State) => void
 
 /**
- * The index in memory, for tests and simulation. `crash` is a power cut: batches that no synced write followed are lost from
- * some point on. (LevelDB's log is sequential, so a synced write carries those before it; see `removeChunks` of LevelIndex
- * for the one case where it does not.)
+ * The index in memory, for tests and simulation. `crash` is a power cut: batches that no synced write followed
+ * are lost from some point on. (LevelDB's log is sequential, so a synced write carries those before it; see
+ * `removeChunks` of LevelIndex for the one case where it does not.)
  */
 export class MemoryIndex implements ChunkIndex {
   #seen = emptyState()
@@ -29,8 +29,8 @@ export class MemoryIndex implements ChunkIndex {
   #unsynced: Batch[] = []
 
   /**
-   * Cuts the power: of the unsynced batches, oldest first, only the first `keep(how many there are)` survive. The same
-   * object goes on as the index that is opened afterwards.
+   * Cuts the power: of the unsynced batches, oldest first, only the first `keep(how many there are)` survive.
+   * The same object goes on as the index that is opened afterwards.
    */
   crash(keep: (unsynced: number) => number): void {
     const kept = keep(this.#unsynced.length)

@@ -1,11 +1,11 @@
 /**
  * Packs ↔ the short numbers that entries name them by: 4 bytes instead of 32 in every entry.
  *
- * A new number is one above the highest that any 'n' key has, so it survives restarts without a counter of its own.
- * Numbers of forgotten packs are not given out again: within a process the counter only grows, and forgetting the pack
- * with the highest number leaves its 'n' key behind, as a tombstone. Should damage or a power cut take that away, a
- * number given out twice is still harmless: an entry's checksum begins with the id of its pack, so an entry of
- * the first owner reads as a miss, never as a chunk of the second.
+ * A new number is one above the highest that any 'n' key has, so it survives restarts without a counter of its
+ * own. Numbers of forgotten packs are not given out again: within a process the counter only grows, and
+ * forgetting the pack with the highest number leaves its 'n' key behind, as a tombstone. Should damage or a
+ * power cut take that away, a number given out twice is still harmless: an entry's checksum begins with the id
+ * of its pack, so an entry of the first owner reads as a miss, never as a chunk of the second.
  */
 
 import { bytesToHex } from '../checksum.js'

@@ -7,9 +7,10 @@
  *     note     UTF-8 │ crc u32                                         crc of: key ‖ text
  *     schema   schema u32 │ crc u32                          8 bytes   crc of: key ‖ first 4 bytes
  *
- * LevelDB does not check its blocks when it reads them (classic-level cannot ask for it), so a flipped bit arrives here.
- * An entry's checksum covers what it does not hold as well: the pack's id and the other half of the hash. So an entry
- * only ever means the pack that it was written for, even if damage made a pack's number be given out twice.
+ * LevelDB does not check its blocks when it reads them (classic-level cannot ask for it), so a flipped bit
+ * arrives here. An entry's checksum covers what it does not hold as well: the pack's id and the other half of
+ * the hash. So an entry only ever means the pack that it was written for, even if damage made a pack's number
+ * be given out twice.
  */
 
 import { crc32 } from '../checksum.js'

@@ -1,7 +1,8 @@
 /**
- * Checks LevelDB's tables before LevelDB opens them. It does not verify the checksums of their blocks (`paranoid_checks` and
- * `verify_checksums` are out of reach from classic-level), and a block that rotted makes compaction fail an assertion: the
- * process aborts, and aborts again after every restart. Its logs it does verify.
+ * Checks LevelDB's tables before LevelDB opens them. It does not verify the checksums of their blocks
+ * (`paranoid_checks` and `verify_checksums` are out of reach from classic-level), and a block that rotted makes
+ * compaction fail an assertion: the process aborts, and aborts again after every restart. Its logs it does
+ * verify.
  *
  *     table   data blocks │ filter │ metaindex │ index │ footer, 48 bytes
  *     block   contents │ compression u8, 0 │ masked CRC-32C u32 of contents and compression
@@ -82,7 +83,10 @@ function checkBlock(table: Buffer, { offset, bytes }: Handle): void {
   }
 }
 
-/** The handles that are the values of a block's entries. The block has passed its own check, and none of ours is compressed. */
+/**
+ * The handles that are the values of a block's entries. The block has passed its own check, and none of ours
+ * is compressed.
+ */
 function* handlesIn(table: Buffer, { offset, bytes }: Handle): Generator<Handle> {
   if (bytes < 4 || table[offset + bytes] !== 0)
     throw new CorruptTable(`the block at ${offset} is none of ours`)

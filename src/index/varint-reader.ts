@@ -1,7 +1,10 @@
 /** A table or manifest of LevelDB is not what LevelDB wrote. Becomes IndexUnusable. */
 export class CorruptTable extends Error {}
 
-/** Sequence numbers have 56 bits at most, offsets fewer; a double is exact up to 53, and nothing here uses more. */
+/**
+ * Sequence numbers have 56 bits at most, offsets fewer; a double is exact up to 53, and nothing here uses
+ * more.
+ */
 const VARINT_BYTES_MAX = 8
 
 /** Reads LevelDB's variable-length numbers from a range of bytes. Throws CorruptTable at the end of the range. */
