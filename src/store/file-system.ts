@@ -73,15 +73,12 @@ export async function sync(fileSystem: FileSystem, path: string): Promise<void> 
 export async function writeParts(file: OpenFile, parts: readonly Uint8Array[]): Promise<void> {
   let rest = parts.filter((part) => part.length > 0)
   while (rest.length > 0) {
-    const batch = rest.slice(0, WRITEV_PARTS_MAX)
-    const { bytesWritten } = await file.writev(batch)
+    // libuv splits what is more than one writev(2) takes (IOV_MAX parts).
+    const { bytesWritten } = await file.writev(rest)
     if (bytesWritten === 0) throw new Error('The system wrote nothing and gave no reason')
     rest = skipBytes(rest, bytesWritten)
   }
 }
-
-/** IOV_MAX of Linux. */
-const WRITEV_PARTS_MAX = 1024
 
 function skipBytes(parts: readonly Uint8Array[], count: number): Uint8Array[] {
   let index = 0

@@ -109,6 +109,35 @@ describe.each(cuts)('a power cut that %s', (cut) => {
   })
 })
 
+describe('the folder of a store', () => {
+  it('survives a power cut with what is in it, even if somebody made it a moment before', async () => {
+    const fileSystem = new VolatileFileSystem()
+    await fileSystem.mkdir('/store')
+    const store = await LocalStore.open('/store', { fileSystem, create: true })
+    await store.put('packs/ab/x', [content('packs/ab/x')])
+    fileSystem.restart('loses all that is not synced')
+    await expectKnown(fileSystem, new Map([['packs/ab/x', 'present']]), 'after create')
+  })
+})
+
+describe('a store without hard links', () => {
+  it('does not overwrite an object that came while its writer was about to claim the name', async () => {
+    const fileSystem = new VolatileFileSystem()
+    fileSystem.hardLinks = false
+    const slow = await LocalStore.open('/store', { fileSystem, create: true })
+    const quick = await LocalStore.open('/store', { fileSystem })
+    let isHeld = false
+    fileSystem.before = async (call, path) => {
+      if (isHeld || call !== 'open to create' || !path.includes('/claim-')) return
+      isHeld = true
+      expect(await quick.put('a', [Buffer.from('quick')])).toBe('created')
+    }
+    expect(await slow.put('a', [Buffer.from('slow')])).toBe('exists')
+    expect(isHeld).toBe(true)
+    expect(Buffer.from(await slow.readAll('a')).toString()).toBe('quick')
+  })
+})
+
 /** @returns true if the power was not cut. `known` has what was acknowledged. */
 async function scenario(
   fileSystem: VolatileFileSystem,
