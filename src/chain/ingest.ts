@@ -1,3 +1,4 @@
+import { cutFixed } from '../chunker/fixed.js'
 import { Gate } from '../gate.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
@@ -54,6 +55,23 @@ export interface IngestCounts {
   newChunks: number
 }
 
+interface CutBatch {
+  readonly plain: ArrayBuffer
+  readonly lengths: Uint32Array
+  readonly tail: Uint8Array
+}
+
+function cutOnGrid(batch: Batch, chunkSize: number): Promise<CutBatch> {
+  const pieces = batch.pieces.map((piece) => cutFixed(piece.offset, piece.length, chunkSize))
+  const lengths = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    lengths.set(piece, at)
+    at += piece.length
+  }
+  return Promise.resolve({ plain: batch.plain, lengths, tail: NO_BYTES })
+}
+
 /** Packs that are being written to the store at once. */
 const PACK_WRITES_MAX = 3
 /** Plain bytes of a batch. */
@@ -105,31 +123,31 @@ export class Ingest {
       this.#batches.leave()
       throw this.#failure.error
     }
-    const used = batch.pieces.reduce((sum, piece) => sum + piece.length, 0)
-    let tail: Uint8Array = NO_BYTES
-    const hashed = this.#parts.crew
-      .hash({
-        plain: batch.plain,
-        used,
-        pieceOffset: Float64Array.from(batch.pieces, (piece) => piece.offset),
-        pieceLength: Float64Array.from(batch.pieces, (piece) => piece.length),
-        chunkSize: this.#parts.settings.chunkSize,
-        contentDefined: batch.disk.contentDefined,
-        final: batch.final,
-      })
-      .then((result) => {
-        // Copied now: the buffer goes on to be compressed.
-        if (result.consumed < used) tail = new Uint8Array(result.plain.slice(result.consumed, used))
-        return result
-      })
+    const cut = batch.disk.contentDefined
+      ? this.#cutByContent(batch)
+      : cutOnGrid(batch, this.#parts.settings.chunkSize)
+    const hashed = cut.then(({ plain, lengths }) => this.#parts.crew.hash({ plain, lengths }))
     this.#deciding = this.#deciding
       .then(() => this.#decide(batch, hashed))
       .catch((error: unknown) => {
         this.#fail(error)
         this.#batches.leave()
       })
-    if (batch.disk.contentDefined) await hashed
-    return tail
+    return (await cut).tail
+  }
+
+  async #cutByContent(batch: Batch): Promise<CutBatch> {
+    const used = batch.pieces.reduce((sum, piece) => sum + piece.length, 0)
+    const { chunkSize } = this.#parts.settings
+    const { plain, lengths } = await this.#parts.crew.cut({
+      plain: batch.plain,
+      used,
+      chunkSize,
+      final: batch.final,
+    })
+    const consumed = lengths.reduce((sum, length) => sum + length, 0)
+    // Copied now: the buffer goes on to be hashed.
+    return { plain, lengths, tail: consumed < used ? new Uint8Array(plain.slice(consumed, used)) : NO_BYTES }
   }
 
   /** Waits until everything submitted is in packs that are durable and indexed. @throws what went wrong */

@@ -12,7 +12,7 @@ import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
 
 /** See docs/design.md for the figures behind these. */
-export const FRAME_SIZE_DEFAULT = 256 * 1024
+export const FRAME_SIZE_DEFAULT = 512 * 1024
 export const PACK_SIZE_DEFAULT = 16 * 1024 * 1024
 export const LEVEL_DEFAULT = 3
 

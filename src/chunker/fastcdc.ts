@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 
 import { checkChunkSize } from './chunk-size.js'
+import { isZero } from './zero.js'
 
 /**
  * Content-defined chunking: cuts a stream where its content says so, so that bytes inserted or removed change only
@@ -10,7 +11,8 @@ import { checkChunkSize } from './chunk-size.js'
  * Chunking Approach for Data Deduplication", USENIX ATC 2016, algorithm 1; "The Design of Fast Content-Defined
  * Chunking for Data Deduplication Based Storage Systems", IEEE TPDS 31(9), 2020. With these choices:
  *
- * - The paper's ratios 1 : 4 : 16 of smallest, normal and largest chunk, with the largest equal to the chunk size.
+ * - Ratios 1 : 4 : 8 of smallest, normal and largest chunk, with the largest equal to the chunk size. The papers' 1 : 4 : 16
+ *   found 1 % more repetition in an ext4 image of program files (5,395 against 5,458 MiB left), with twice as many chunks.
  * - A hash of 32 bits instead of 64: JavaScript has fast integers of that size alone. 22 mask bits are the most
  *   that the largest chunk size takes.
  * - Of the 2020 paper's "two bytes at a time" nothing is used: it moves no boundary, and gained little here.
@@ -32,8 +34,8 @@ export class FastCdc {
   constructor(chunkSize: number) {
     checkChunkSize(chunkSize)
     this.lengthMax = chunkSize
-    this.lengthNormal = chunkSize / 4
-    this.lengthMin = chunkSize / 16
+    this.lengthNormal = chunkSize / 2
+    this.lengthMin = chunkSize / 8
     const bits = Math.log2(this.lengthNormal)
     this.#maskRare = spreadMask(bits + NORMALISATION_LEVEL)
     this.#maskFrequent = spreadMask(bits - NORMALISATION_LEVEL)
@@ -66,6 +68,8 @@ export class FastCdc {
 
   /** The first boundary of a chunk that begins at `start`; `end` if there is none before it. */
   #boundary(bytes: Uint8Array, start: number, end: number): number {
+    // A run of zeros meets no mask (see GEAR): most disks have many, and this is twenty times as fast as finding out.
+    if (bytes[start] === 0 && bytes[end - 1] === 0 && isZero(bytes.subarray(start, end))) return end
     const maskRare = this.#maskRare
     const maskFrequent = this.#maskFrequent
     const normal = Math.min(start + this.lengthNormal, end)

@@ -8,12 +8,14 @@ import { IndexUnusable } from './index-unusable.js'
 export class ExpendableIndex implements ChunkIndex {
   readonly #inner: ChunkIndex
   readonly #destroy: () => Promise<void>
+  readonly #closed: () => Promise<void>
   #broken = false
 
-  /** `destroy` removes the inner index after it was closed. */
-  constructor(inner: ChunkIndex, destroy: () => Promise<void>) {
+  /** After the inner index was closed, `destroy` removes it if it turned out damaged; else `closed` is called. */
+  constructor(inner: ChunkIndex, destroy: () => Promise<void>, closed: () => Promise<void>) {
     this.#inner = inner
     this.#destroy = destroy
+    this.#closed = closed
   }
 
   async lookup(hashes: Uint8Array): Promise<LookupResult> {
@@ -67,6 +69,8 @@ export class ExpendableIndex implements ChunkIndex {
   async close(): Promise<void> {
     await this.#inner.close()
     if (this.#broken) await this.#destroy()
+    // Only a hint for the next start: on a full disk it is left out.
+    else await this.#closed().catch(() => undefined)
   }
 
   async #try<T>(ask: () => Promise<T>, otherwise: T): Promise<T> {

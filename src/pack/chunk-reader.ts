@@ -50,30 +50,45 @@ export interface TaskResult {
   readonly damaged: readonly DamagedChunk[]
 }
 
-/** Groups spans into tasks: each pack's chunks in their stored order, each chunk once per task. */
+/** Groups spans into tasks: each pack's chunks in their stored order, each chunk once, however many spans want it. */
 export function planTasks(spans: readonly Span[]): ReadTask[] {
-  const sorted = [...spans].sort((a, b) =>
-    a.directory.id === b.directory.id ? a.position - b.position : a.directory.id < b.directory.id ? -1 : 1,
-  )
-  const tasks: ReadTask[] = []
-  let draft: TaskDraft | undefined
-  for (const span of sorted) {
-    let position = span.position
-    const end = span.position + span.length
-    let chunk = chunkAt(span.directory, position)
-    while (position < end) {
-      if (draft === undefined || !draft.takes(span.directory, chunk)) {
-        if (draft !== undefined) tasks.push(draft.finish())
-        draft = new TaskDraft(span.directory)
-      }
-      const chunkEnd = Math.min(end, span.directory.chunkStart[chunk + 1] ?? end)
-      draft.add(chunk, position, chunkEnd - position, span.target + (position - span.position))
-      position = chunkEnd
-      chunk++
-    }
+  const ofPack = new Map<string, Span[]>()
+  for (const span of spans) {
+    const list = ofPack.get(span.directory.id)
+    if (list === undefined) ofPack.set(span.directory.id, [span])
+    else list.push(span)
   }
-  if (draft !== undefined) tasks.push(draft.finish())
+  const tasks: ReadTask[] = []
+  for (const list of ofPack.values()) planPack(list, tasks)
   return tasks
+}
+
+/** Sweeps over the chunks of one pack; `open` are the spans that want the chunk at hand. */
+function planPack(spans: Span[], tasks: ReadTask[]): void {
+  spans.sort((a, b) => a.position - b.position)
+  const directory = spans[0]?.directory
+  if (directory === undefined) return
+  let draft = new TaskDraft(directory)
+  let open: Span[] = []
+  let next = 0
+  for (let chunk = 0; next < spans.length || open.length > 0; chunk++) {
+    if (open.length === 0) chunk = chunkAt(directory, spans[next]?.position ?? 0)
+    const start = directory.chunkStart[chunk] ?? 0
+    const end = directory.chunkStart[chunk + 1] ?? Infinity
+    for (let span = spans[next]; span !== undefined && span.position < end; span = spans[++next])
+      open.push(span)
+    if (!draft.takes(chunk)) {
+      tasks.push(draft.finish())
+      draft = new TaskDraft(directory)
+    }
+    for (const span of open) {
+      const from = Math.max(start, span.position)
+      const to = Math.min(end, span.position + span.length)
+      draft.add(chunk, from, to - from, span.target + (from - span.position))
+    }
+    open = open.filter((span) => span.position + span.length > end)
+  }
+  tasks.push(draft.finish())
 }
 
 class TaskDraft {
@@ -87,10 +102,10 @@ class TaskDraft {
     this.#directory = directory
   }
 
-  takes(directory: PackDirectory, chunk: number): boolean {
-    if (directory.id !== this.#directory.id) return false
+  takes(chunk: number): boolean {
+    const directory = this.#directory
     const last = this.#chunks.at(-1)
-    if (last === undefined || this.#placeOf.has(chunk)) return true
+    if (last === undefined) return true
     if (this.#plainBytes + (directory.chunkLength[chunk] ?? 0) > TASK_PLAIN_MAX) return false
     const from = directory.frameOffset[frameOfChunk(directory, this.#chunks[0] ?? 0)] ?? 0
     const lastFrame = frameOfChunk(directory, last)

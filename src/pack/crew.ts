@@ -2,12 +2,15 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Piscina } from 'piscina'
 import {
+  type CutJob,
+  type CutResult,
   type DecodeJob,
   type DecodeResult,
   type EncodeJob,
   type EncodeResult,
   type HashJob,
   type HashResult,
+  runCut,
   runDecode,
   runEncode,
   runHash,
@@ -17,6 +20,7 @@ import {
 export interface Crew {
   /** How many jobs are worked on at once: keep about twice as many under way. */
   readonly size: number
+  cut(job: CutJob): Promise<CutResult>
   hash(job: HashJob): Promise<HashResult>
   encode(job: EncodeJob): Promise<EncodeResult>
   decode(job: DecodeJob): Promise<DecodeResult>
@@ -26,6 +30,10 @@ export interface Crew {
 /** Works on the calling thread, in the order asked: for simulation and small tests. */
 export class InlineCrew implements Crew {
   readonly size = 1
+
+  cut(job: CutJob): Promise<CutResult> {
+    return Promise.resolve().then(() => runCut(job))
+  }
 
   hash(job: HashJob): Promise<HashResult> {
     return Promise.resolve().then(() => runHash(job))
@@ -51,6 +59,10 @@ export class ThreadCrew implements Crew {
 
   constructor(size = Math.max(2, availableParallelism())) {
     this.size = size
+  }
+
+  cut(job: CutJob): Promise<CutResult> {
+    return this.#run('cut', job, job.plain) as Promise<CutResult>
   }
 
   hash(job: HashJob): Promise<HashResult> {

@@ -1,7 +1,6 @@
 import binding from 'zstd-napi/binding.js'
 import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
 import { FastCdc } from '../chunker/fastcdc.js'
-import { cutFixed } from '../chunker/fixed.js'
 import { hashChunks } from '../chunker/hash.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
@@ -10,55 +9,47 @@ import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
  * ArrayBuffer in a job or result is handed over, never shared: whoever sent it may not touch it again.
  */
 
-/** Cut a batch into chunks, find zeros and hash the rest. */
-export interface HashJob {
+/** Find where the content of a batch says to cut. */
+export interface CutJob {
   /** Plain bytes of the batch from byte 0 on, `used` of them. */
   readonly plain: ArrayBuffer
   readonly used: number
-  /** Neighbouring pieces of the batch: where each lies on its disk, and its length. They add up to `used`. */
-  readonly pieceOffset: Float64Array
-  readonly pieceLength: Float64Array
   readonly chunkSize: number
-  /** Content-defined cutting: one piece; an undecided tail is left over unless `final`. */
-  readonly contentDefined: boolean
+  /** Nothing follows: the tail is cut as well, decided or not. */
   readonly final: boolean
+}
+
+export interface CutResult {
+  readonly plain: ArrayBuffer
+  /** Plain length of each chunk; they add up to `used`, or less unless `final`. */
+  readonly lengths: Uint32Array
+}
+
+export function runCut(job: CutJob): CutResult {
+  const { lengths } = new FastCdc(job.chunkSize).cut(new Uint8Array(job.plain, 0, job.used), job.final)
+  return { plain: job.plain, lengths }
+}
+
+/** Find zeros in a batch of chunks and hash the rest. */
+export interface HashJob {
+  /** Chunks lie one after the other from byte 0 on. */
+  readonly plain: ArrayBuffer
+  readonly lengths: Uint32Array
 }
 
 export interface HashResult {
   readonly plain: ArrayBuffer
-  /** Plain length of each chunk, in the order of the batch. */
   readonly lengths: Uint32Array
   /** n × 32 bytes; 32 zero bytes for an all-zero chunk. */
   readonly hashes: Uint8Array
   /** Bitmap, least significant bit first: the chunk is all zeros. */
   readonly zeros: Uint8Array
-  /** Bytes that were cut; less than `used` only for a content-defined batch that is not final. */
-  readonly consumed: number
 }
 
 export function runHash(job: HashJob): HashResult {
-  const bytes = new Uint8Array(job.plain, 0, job.used)
-  const { lengths, consumed } = cut(job, bytes)
-  const { hashes, zeros } = hashChunks(bytes.subarray(0, consumed), lengths)
-  return { plain: job.plain, lengths, hashes, zeros, consumed }
-}
-
-function cut(job: HashJob, bytes: Uint8Array): { lengths: Uint32Array; consumed: number } {
-  if (job.contentDefined) return new FastCdc(job.chunkSize).cut(bytes, job.final)
-  const all: Uint32Array[] = []
-  let count = 0
-  for (let i = 0; i < job.pieceOffset.length; i++) {
-    const lengths = cutFixed(job.pieceOffset[i] ?? 0, job.pieceLength[i] ?? 0, job.chunkSize)
-    all.push(lengths)
-    count += lengths.length
-  }
-  const joined = new Uint32Array(count)
-  let at = 0
-  for (const lengths of all) {
-    joined.set(lengths, at)
-    at += lengths.length
-  }
-  return { lengths: joined, consumed: job.used }
+  const used = job.lengths.reduce((sum, length) => sum + length, 0)
+  const { hashes, zeros } = hashChunks(new Uint8Array(job.plain, 0, used), job.lengths)
+  return { plain: job.plain, lengths: job.lengths, hashes, zeros }
 }
 
 /** Compress chunks of a batch, grouped into frames. */

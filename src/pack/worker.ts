@@ -1,5 +1,14 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
-import { type DecodeJob, type EncodeJob, type HashJob, runDecode, runEncode, runHash } from './jobs.js'
+import {
+  type CutJob,
+  type DecodeJob,
+  type EncodeJob,
+  type HashJob,
+  runCut,
+  runDecode,
+  runEncode,
+  runHash,
+} from './jobs.js'
 
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
@@ -7,6 +16,11 @@ function handBack(result: object, buffers: readonly ArrayBuffer[]): unknown {
   return move({ [valueSymbol]: result, [transferableSymbol]: buffers } as unknown as Parameters<
     typeof move
   >[0])
+}
+
+export function cut(job: CutJob): unknown {
+  const result = runCut(job)
+  return handBack(result, [result.plain])
 }
 
 export function hash(job: HashJob): unknown {
