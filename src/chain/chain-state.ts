@@ -25,12 +25,34 @@ const diskState = z
   })
   .readonly()
 
+/** Keeps a point from being folded away. */
+const pin = z.strictObject({ reason: z.string(), until: z.iso.datetime().optional() }).readonly()
+
+const count = z.number().int().min(0).max(1_000_000)
+
+/** How many points of each kind to keep; see merge/retention.ts. */
+export const retentionPolicySchema = z
+  .strictObject({
+    last: count.optional(),
+    hourly: count.optional(),
+    daily: count.optional(),
+    weekly: count.optional(),
+    monthly: count.optional(),
+    yearly: count.optional(),
+    /** Points younger than this stay. */
+    minAgeSeconds: z.number().int().min(0).optional(),
+    /** IANA name, such as Europe/Berlin; hours, days, … are those of this zone. Default: UTC. */
+    timeZone: z.string().optional(),
+  })
+  .readonly()
+
 const pointState = z
   .strictObject({
     id: z.string().regex(/^[0-9a-z]{8}$/),
     /** When the point was committed, ISO 8601 in UTC. */
     createdAt: z.iso.datetime(),
     note: z.string().optional(),
+    pin: pin.optional(),
     disks: z.array(diskState).readonly(),
     /** Bytes read from the source, covered by the run, of new chunks before and after compression; seconds taken. */
     readBytes: bytes,
@@ -47,10 +69,14 @@ const chainState = z
     format: z.literal(CHAIN_FORMAT_VERSION),
     machine: z.string(),
     sequence: bytes,
+    /** The machine's own; without it the repository's default holds. */
+    retention: retentionPolicySchema.optional(),
     points: z.array(pointState).readonly(),
   })
   .readonly()
 
+export type RetentionPolicy = z.infer<typeof retentionPolicySchema>
+export type Pin = z.infer<typeof pin>
 export type DiskState = z.infer<typeof diskState>
 export type PointState = z.infer<typeof pointState>
 export type ChainState = z.infer<typeof chainState>

@@ -260,7 +260,7 @@ export class Ingest {
     const forget = this.#pending.endPack(sealed.directory)
     await this.#writes.enter()
     this.#check()
-    const writing = (async () => {
+    const writing: Promise<void> = (async () => {
       try {
         const { store, catalog, index } = this.#parts
         await store.put(sealed.key, sealed.parts)
@@ -272,10 +272,10 @@ export class Ingest {
         this.#fail(error)
       } finally {
         this.#writes.leave()
+        this.#writing.delete(writing)
       }
     })()
     this.#writing.add(writing)
-    void writing.finally(() => this.#writing.delete(writing))
   }
 
   #fail(error: unknown): void {

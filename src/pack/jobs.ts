@@ -138,7 +138,7 @@ export function runEncode(job: EncodeJob): EncodeResult {
     at += stored
   }
   // A copy of just the stored bytes: packs in flight then hold no unused room.
-  const stored = out.slice(0, at).buffer as ArrayBuffer
+  const stored = out.slice(0, at).buffer
   return { plain: job.plain, stored, storedLength, plainLength, crc, codec }
 }
 

@@ -13,9 +13,7 @@ import {
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
 function handBack(result: object, buffers: readonly ArrayBuffer[]): unknown {
-  return move({ [valueSymbol]: result, [transferableSymbol]: buffers } as unknown as Parameters<
-    typeof move
-  >[0])
+  return move({ [valueSymbol]: result, [transferableSymbol]: buffers })
 }
 
 export function cut(job: CutJob): unknown {
