@@ -8,7 +8,7 @@ import { engineBars } from './engine-summary.js'
 import { compareImages } from './feed.js'
 import { MiB } from './image.js'
 import { median } from './measure.js'
-import type { Tool } from './peers.js'
+import { everfold, type Tool } from './peers.js'
 import { formatBar, verdict } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
 
@@ -109,16 +109,20 @@ describe('the engine benchmark', () => {
     expect(() => parseEngineOptions(['--size-gib', 'big'])).toThrow('--size-gib')
   })
 
-  it('runs from the image to the results file, and leaves nothing else', async () => {
-    const options = parseEngineOptions(['--size-gib', '0.03125', '--rounds', '2', '--changes', '8'])
-    const results = join(folder, 'results')
-    const workspace = { cache: folder, scratch: folder }
-    await runEngine({ ...options, tools: [copying], results }, workspace)
-    const figures = JSON.parse(readFileSync(join(results, 'engine-0.03125gib.json'), 'utf8'))
-    expect(figures.tools[0].rounds).toHaveLength(2)
-    expect(figures.tools[0].medians.full.storedBytes).toBeGreaterThan(8 * MiB)
-    expect(figures.tools[0].medians.restore.wallSeconds).toBeGreaterThan(0)
-    expect(existsSync(join(folder, 'everfold-0'))).toBe(false)
-    expect(existsSync(join(folder, 'image-0.03125gib.img.undo'))).toBe(false)
-  }, 120_000)
+  it.each([copying, everfold()])(
+    'runs from the image to the results file, and leaves nothing else (%#)',
+    async (tool) => {
+      const options = parseEngineOptions(['--size-gib', '0.03125', '--rounds', '2', '--changes', '8'])
+      const results = join(folder, 'results')
+      const workspace = { cache: folder, scratch: folder }
+      await runEngine({ ...options, tools: [tool], results }, workspace)
+      const figures = JSON.parse(readFileSync(join(results, 'engine-0.03125gib.json'), 'utf8'))
+      expect(figures.tools[0].rounds).toHaveLength(2)
+      expect(figures.tools[0].medians.full.storedBytes).toBeGreaterThan(8 * MiB)
+      expect(figures.tools[0].medians.restore.wallSeconds).toBeGreaterThan(0)
+      expect(existsSync(join(folder, 'everfold-0'))).toBe(false)
+      expect(existsSync(join(folder, 'image-0.03125gib.img.undo'))).toBe(false)
+    },
+    120_000,
+  )
 })

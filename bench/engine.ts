@@ -1,16 +1,16 @@
-import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { changeBytes, planChanges, revertChanges } from './changes.js'
+import { filledShare, provideImage } from './cached-image.js'
+import { changeBytes, planChanges } from './changes.js'
 import { ensurePackages } from './command.js'
 import { runRound, type Samples, type Step, steps } from './engine-round.js'
 import { engineBars, formatMedians, medianSamples } from './engine-summary.js'
-import { GiB, imagePackages, MiB, makeImage, requireSpace } from './image.js'
+import { GiB, imagePackages, requireSpace } from './image.js'
 import { measurePackages } from './measure.js'
+import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
 import { everfold, peers, type Tool } from './peers.js'
-import { realFiles } from './real-files.js'
 import { describeCommit, describeMachine, formatBar, formatNumber, verdict, writeResults } from './report.js'
 import { spaceAdvice, type Workspace } from './workspace.js'
 
@@ -32,23 +32,8 @@ export interface EngineOptions {
   readonly results: string
 }
 
-/** The share of the image that is filled: 6 GB of 8 GiB. */
-const filledShare = 0.7
-
 /** Space for the image, a repository and a restored disk without holes, as a share of the image's size. */
 const spaceShare = 2.5
-
-function positive(name: string, text: string): number {
-  const value = Number(text)
-  if (Number.isFinite(value) && value > 0) return value
-  throw new Error(`--${name} takes a number above 0, not "${text}"`)
-}
-
-function wholePositive(name: string, text: string): number {
-  const value = positive(name, text)
-  if (Number.isInteger(value)) return value
-  throw new Error(`--${name} takes a whole number, not "${text}"`)
-}
 
 function chooseTools(names: string, main: string): Tool[] {
   const known = [everfold(main), ...peers]
@@ -80,22 +65,6 @@ export function parseEngineOptions(args: readonly string[]): EngineOptions {
     tools: chooseTools(values.tools, values.everfold),
     results: values.results,
   }
-}
-
-/** Makes the image, or takes the one that an earlier run left. */
-async function provideImage(workspace: Workspace, sizeGib: number): Promise<string> {
-  const path = join(workspace.cache, `image-${sizeGib}gib.img`)
-  if (existsSync(path)) {
-    await revertChanges(path)
-    return path
-  }
-  const sizeBytes = Math.round((sizeGib * GiB) / MiB) * MiB
-  const dataBytes = sizeBytes * filledShare
-  console.log(`image: making ${sizeGib} GiB of ext4 from this machine's files (kept for the next run) …`)
-  const image = await makeImage({ path, sizeBytes, dataBytes, files: realFiles(dataBytes) })
-  const repeated = image.layouts > 1 ? `, laid out ${image.layouts} times: this machine has no more` : ''
-  console.log(`image: ${formatNumber(image.dataBytes / 1e9)} GB in ${image.files.length} files${repeated}`)
-  return path
 }
 
 /** Tools in another order each round, so that none profits from its place. */

@@ -1,10 +1,13 @@
 import { exitOnSignals } from './command.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
+import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
 import { openWorkspace } from './workspace.js'
 
 const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
 
 ${engineUsage}
+
+${framesUsage}
 
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
@@ -13,6 +16,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   engine: async (args) => {
     const options = parseEngineOptions(args)
     await runEngine(options, await openWorkspace())
+  },
+  frames: async (args) => {
+    const options = parseFramesOptions(args)
+    await runFrames(options, await openWorkspace())
   },
 }
 

@@ -53,6 +53,8 @@ function heading(text: string): void {
 class Quickstart {
   readonly #work: string
   readonly #sizeBytes: number
+  readonly #startMs = performance.now()
+  #feedExplained = false
 
   constructor(work: string, sizeBytes: number) {
     this.#work = work
@@ -105,13 +107,16 @@ class Quickstart {
     const extents = await compareImages(this.#path(previous), this.#path(disk))
     await writeFile(this.#path(feed), JSON.stringify(extents))
     await rm(this.#path(previous))
-    const block = feedBlockBytes / KiB
     const changedBytes = extents.reduce((sum, { length }) => sum + length, 0)
-    say(
-      `  ${feed}: ${extents.length} extents, ${formatBytes(changedBytes)}. A hypervisor records them as they`,
-    )
-    say(`  happen; for this plain file, they come from comparing it with a copy, in ${block} KiB blocks`)
+    say(`  ${feed}: ${extents.length} extents, ${formatBytes(changedBytes)}`)
+    if (!this.#feedExplained) this.#explainFeed()
     return await this.#backup('--changed', `sda=${feed}`)
+  }
+
+  #explainFeed(): void {
+    this.#feedExplained = true
+    say('  (A hypervisor records such changes as they happen. Here they come from comparing the image with a')
+    say(`  copy of it, in blocks of ${feedBlockBytes / KiB} KiB.)`)
   }
 
   async #backup(...options: string[]): Promise<Backup> {
@@ -153,10 +158,13 @@ class Quickstart {
       formatRatio(report.newBytes, report.storedBytes),
     ])
     const head = ['point', 'kind', 'changed', 'new', 'stored', 'time', 'deduplication', 'compression']
-    say(`\n${formatTable([head, ...rows], 2)}\n`)
-    const stored = backups.reduce((sum, { report }) => sum + report.storedBytes, 0)
-    const size = formatBytes(this.#sizeBytes)
-    say(`${backups.length} points of a ${size} disk in ${formatBytes(stored)}, each restored and identical.`)
+    const stored = formatBytes(backups.reduce((total, { report }) => total + report.storedBytes, 0))
+    const logical = formatBytes(this.#sizeBytes * backups.length)
+    const took = Math.round((performance.now() - this.#startMs) / 1000)
+    say(
+      `${backups.length} points, ${logical} as plain images, kept in ${stored}; each restored and identical.`,
+    )
+    say(`All this took ${took} s, and is removed now. By hand: see README.md.`)
   }
 
   #path(name: string): string {
