@@ -158,6 +158,11 @@ class Quickstart {
       formatRatio(report.newBytes, report.storedBytes),
     ])
     const head = ['point', 'kind', 'changed', 'new', 'stored', 'time', 'deduplication', 'compression']
+    say(`\n${formatTable([head, ...rows], 2)}\n`)
+    say('changed: what the point covers; new: what of it was in no earlier chunk; stored: new, compressed.')
+    say(
+      'Deduplication is changed : new, with blocks of zeros, which cost nothing; compression is new : stored.\n',
+    )
     const stored = formatBytes(backups.reduce((total, { report }) => total + report.storedBytes, 0))
     const logical = formatBytes(this.#sizeBytes * backups.length)
     const took = Math.round((performance.now() - this.#startMs) / 1000)
