@@ -16,6 +16,8 @@ import { Repository } from './repository.js'
 export interface OpenOptions {
   /** What this process does, shown to whoever finds the repository taken. */
   readonly command: string
+  /** Is there work for threads? Then the first is started at once, beside the rest of opening. */
+  readonly threads?: boolean
   /** Called while a missing index is rebuilt. */
   readonly onRebuild?: RebuildProgress
 }
@@ -41,10 +43,11 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     const crew = new ThreadCrew()
     const indexPath = join(store.location, 'index')
     const openIndex = (): Promise<ChunkIndex> => openLevelIndex(indexPath, store, options.onRebuild)
+    closing.push(() => crew.close())
+    if (options.threads === true) crew.prepare()
     const repository = await Repository.open({ store, crew, openIndex })
     const lock = await lockRepository(store.location, options.command)
     closing.push(() => lock.release())
-    closing.push(() => crew.close())
     closing.push(() => repository.close())
     if (!(await exists(indexPath))) await rebuildUnlessFull(repository)
     return { repository, close }

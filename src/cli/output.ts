@@ -1,4 +1,3 @@
-import Table from 'cli-table3'
 import prettyBytes from 'pretty-bytes'
 
 /** `1.5 GiB`. */
@@ -20,11 +19,12 @@ export function time(iso: string): string {
 }
 
 /** Columns without lines, numbers to the right. */
-export function table(
+export async function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   left: readonly number[] = [0],
-): string {
+): Promise<string> {
+  const { default: Table } = await import('cli-table3')
   const none = {
     top: '',
     'top-mid': '',

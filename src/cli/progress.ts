@@ -1,4 +1,4 @@
-import { Presets, SingleBar } from 'cli-progress'
+import type { SingleBar } from 'cli-progress'
 import { bytes } from './output.js'
 
 /** Shows how far long work is: a bar on a terminal, else a plain line now and then; nothing with `--json`. */
@@ -18,28 +18,41 @@ export function showProgress(what: string, json: boolean): ProgressView {
 
 function bar(what: string): ProgressView {
   const started = performance.now()
-  const view = new SingleBar(
-    {
-      stream: process.stderr,
-      clearOnComplete: true,
-      hideCursor: true,
-      etaBuffer: 50,
-      format: `${what} {bar} {percentage}% | {done} of {all} | {rate}/s | {eta_formatted} left`,
+  let view: SingleBar | undefined
+  let latest = { done: 0, total: 0 }
+  let stopped = false
+  const show = (): void => {
+    const { done, total } = latest
+    const rate = bytes(Math.round(done / Math.max(0.001, (performance.now() - started) / 1000)))
+    const payload = { done: bytes(done), all: bytes(total), rate }
+    if (view?.isActive === true) view.update(done, payload)
+    else view?.start(total, done, payload)
+  }
+  // Loaded only where it is shown; what comes meanwhile is shown then.
+  import('cli-progress').then(
+    ({ SingleBar, Presets }) => {
+      view = new SingleBar(
+        {
+          stream: process.stderr,
+          clearOnComplete: true,
+          hideCursor: true,
+          etaBuffer: 50,
+          format: `${what} {bar} {percentage}% | {done} of {all} | {rate}/s | {eta_formatted} left`,
+        },
+        Presets.shades_classic,
+      )
+      if (!stopped && latest.total > 0) show()
     },
-    Presets.shades_classic,
+    () => undefined,
   )
-  let running = false
   return {
     update: (done, total) => {
-      const rate = bytes(Math.round(done / Math.max(0.001, (performance.now() - started) / 1000)))
-      const payload = { done: bytes(done), all: bytes(total), rate }
-      if (running) view.update(done, payload)
-      else view.start(total, done, payload)
-      running = true
+      latest = { done, total }
+      show()
     },
     stop: () => {
-      if (running) view.stop()
-      running = false
+      stopped = true
+      view?.stop()
     },
   }
 }

@@ -11,8 +11,12 @@ export interface CommonOptions {
 }
 
 /** Prints a command's result: one JSON document, or text for people. */
-export function printResult(options: CommonOptions, result: unknown, text: () => string): void {
-  process.stdout.write(options.json === true ? `${JSON.stringify(result, undefined, 2)}\n` : `${text()}\n`)
+export async function printResult(
+  options: CommonOptions,
+  result: unknown,
+  text: () => string | Promise<string>,
+): Promise<void> {
+  process.stdout.write(`${options.json === true ? JSON.stringify(result, undefined, 2) : await text()}\n`)
 }
 
 /** Opens the repository that the options name, for one command. @throws as openRepository */
@@ -20,6 +24,7 @@ export async function withRepository<T>(
   options: CommonOptions,
   command: Command,
   work: (repository: Repository) => Promise<T>,
+  needs: { readonly threads?: true } = {},
 ): Promise<T> {
   const location = options.repo ?? process.env['EVERFOLD_REPO']
   if (location === undefined || location === '')
@@ -29,6 +34,7 @@ export async function withRepository<T>(
   try {
     opened = await openRepository(location, {
       command: `everfold ${command.name()}`,
+      ...needs,
       onRebuild: (done, total) => {
         rebuild.update(done, total)
       },

@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-import { Level } from 'level'
+import type { Level } from 'level'
 import { IndexUnusable } from './index-unusable.js'
 import { SCHEMA_KEY } from './keys.js'
 import { translateLevelError } from './level-errors.js'
@@ -68,6 +68,8 @@ export async function openDatabase(
     const created = presence === 'absent'
     if (created) await mkdir(path, { recursive: true })
     else if (options.checkTables !== false) await checkTables(path)
+    // Commands that need no index do not load LevelDB, either.
+    const { Level } = await import('level')
     db = new Level<Uint8Array, Buffer>(path, {
       keyEncoding: 'view',
       valueEncoding: 'buffer',

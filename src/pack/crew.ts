@@ -1,19 +1,15 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { Piscina } from 'piscina'
-import {
-  type CutJob,
-  type CutResult,
-  type DecodeJob,
-  type DecodeResult,
-  type EncodeJob,
-  type EncodeResult,
-  type HashJob,
-  type HashResult,
-  runCut,
-  runDecode,
-  runEncode,
-  runHash,
+import type { Piscina } from 'piscina'
+import type {
+  CutJob,
+  CutResult,
+  DecodeJob,
+  DecodeResult,
+  EncodeJob,
+  EncodeResult,
+  HashJob,
+  HashResult,
 } from './jobs.js'
 
 /** Does the heavy work on batches. Buffers in a job are handed over: they are detached for the caller. */
@@ -27,35 +23,13 @@ export interface Crew {
   close(): Promise<void>
 }
 
-/** Works on the calling thread, in the order asked: for simulation and small tests. */
-export class InlineCrew implements Crew {
-  readonly size = 1
+/** A thread without work stays this long: its start costs more than its memory. */
+const IDLE_TIMEOUT_MS = 60_000
 
-  cut(job: CutJob): Promise<CutResult> {
-    return Promise.resolve().then(() => runCut(job))
-  }
-
-  hash(job: HashJob): Promise<HashResult> {
-    return Promise.resolve().then(() => runHash(job))
-  }
-
-  encode(job: EncodeJob): Promise<EncodeResult> {
-    return Promise.resolve().then(() => runEncode(job))
-  }
-
-  decode(job: DecodeJob): Promise<DecodeResult> {
-    return Promise.resolve().then(() => runDecode(job))
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve()
-  }
-}
-
-/** Works on threads, started with the first job. */
+/** Works on threads: one from the first job (or {@link prepare}) on, more as jobs wait. */
 export class ThreadCrew implements Crew {
   readonly size: number
-  #threads: Piscina | undefined
+  #threads: Promise<Piscina> | undefined
 
   constructor(size = Math.max(2, availableParallelism())) {
     this.size = size
@@ -77,22 +51,36 @@ export class ThreadCrew implements Crew {
     return this.#run('decode', job, job.stored) as Promise<DecodeResult>
   }
 
+  /** Starts the first thread now, while the caller does other things. */
+  prepare(): void {
+    this.#threads ??= startThreads(this.size)
+    // Whoever gives it a job hears of a failure.
+    this.#threads.catch(() => undefined)
+  }
+
   async close(): Promise<void> {
     const threads = this.#threads
     this.#threads = undefined
-    await threads?.destroy()
+    await (await threads)?.destroy()
   }
 
-  #run(name: string, job: object, handedOver: ArrayBuffer): Promise<unknown> {
-    this.#threads ??= new Piscina({
-      filename: workerFile(),
-      minThreads: this.size,
-      maxThreads: this.size,
-      concurrentTasksPerWorker: 1,
-      recordTiming: false,
-    })
-    return this.#threads.run(job, { name, transferList: [handedOver] })
+  async #run(name: string, job: object, handedOver: ArrayBuffer): Promise<unknown> {
+    this.#threads ??= startThreads(this.size)
+    return (await this.#threads).run(job, { name, transferList: [handedOver] })
   }
+}
+
+/** Commands that need no threads do not load what starts them, either. */
+async function startThreads(size: number): Promise<Piscina> {
+  const { Piscina } = await import('piscina')
+  return new Piscina({
+    filename: workerFile(),
+    minThreads: 1,
+    maxThreads: size,
+    idleTimeout: IDLE_TIMEOUT_MS,
+    concurrentTasksPerWorker: 1,
+    recordTiming: false,
+  })
 }
 
 /** Threads load built JavaScript, also when this module runs from TypeScript source under the test runner. */

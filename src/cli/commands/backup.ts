@@ -51,26 +51,31 @@ Examples:
   everfold backup web1 vda=web1.raw --changed vda=changes.json --json`,
     )
     .action(async (machine: string, disks: readonly string[], options: BackupOptions, command: Command) => {
-      const result = await withRepository(options, command, async (repository) => {
-        const opened: DiskBackup[] = []
-        const progress = showProgress(`backing up ${machine}`, options.json === true)
-        try {
-          for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
-          refuseUnusedFeeds(opened, options)
-          return await backUp(repository, {
-            machine,
-            disks: opened,
-            ...(options.note === undefined ? {} : { note: options.note }),
-            onProgress: (done, total) => {
-              progress.update(done, total)
-            },
-          })
-        } finally {
-          progress.stop()
-          for (const disk of opened) await disk.source.close()
-        }
-      })
-      printResult(options, result, () => describe(result))
+      const result = await withRepository(
+        options,
+        command,
+        async (repository) => {
+          const opened: DiskBackup[] = []
+          const progress = showProgress(`backing up ${machine}`, options.json === true)
+          try {
+            for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
+            refuseUnusedFeeds(opened, options)
+            return await backUp(repository, {
+              machine,
+              disks: opened,
+              ...(options.note === undefined ? {} : { note: options.note }),
+              onProgress: (done, total) => {
+                progress.update(done, total)
+              },
+            })
+          } finally {
+            progress.stop()
+            for (const disk of opened) await disk.source.close()
+          }
+        },
+        { threads: true },
+      )
+      await printResult(options, result, () => describe(result))
     })
 }
 

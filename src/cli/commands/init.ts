@@ -46,7 +46,7 @@ export function addInit(program: Command): void {
           frameSize: config.frameSize,
           level: config.compression.level,
         }
-        printResult(
+        await printResult(
           options,
           result,
           () => `Made the repository ${store.location} with chunks of ${bytes(config.chunkSize)}.`,

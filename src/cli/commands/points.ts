@@ -22,11 +22,11 @@ export function addPoints(program: Command): void {
         }
         return all
       })
-      printResult(options, points, () => (points.length === 0 ? 'No points yet.' : listing(points)))
+      await printResult(options, points, () => (points.length === 0 ? 'No points yet.' : listing(points)))
     })
 }
 
-function listing(points: readonly PointSummary[]): string {
+function listing(points: readonly PointSummary[]): Promise<string> {
   return table(
     ['machine', 'point', 'taken', 'kind', 'size', 'changed', 'new', 'stored', 'disks', 'note'],
     points.map((point) => [

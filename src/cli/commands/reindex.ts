@@ -23,7 +23,7 @@ export function addReindex(program: Command): void {
         await index.putNote(COMPLETE, 'yes')
         return rebuilt
       })
-      printResult(
+      await printResult(
         options,
         result,
         () => `Indexed ${result.chunks} chunks of ${result.packs} packs.${damage(result.damaged)}`,

@@ -39,43 +39,48 @@ Examples:
         command: Command,
       ) => {
         const started = performance.now()
-        const restored = await withRepository(options, command, async (repository) => {
-          const { state } = await repository.chains.get(machine)
-          const { point, index } = findPoint(state, wanted)
-          const plans = []
-          for (const [id, path] of disks.map(parseDisk))
-            plans.push({ path, plan: await planDisk(repository, state, index, id) })
-          const totalBytes = plans.reduce((sum, { plan }) => sum + plan.sizeBytes, 0)
-          const progress = showProgress(`restoring ${machine}`, options.json === true)
-          const targets: FinishableTarget[] = []
-          try {
-            for (const { path, plan } of plans)
-              targets.push(await openFileTarget(path, plan.sizeBytes, options.force === true))
-            let before = 0
-            for (const [i, { plan }] of plans.entries()) {
-              const target = targets[i]
-              if (target === undefined) continue
-              await restoreDisk(repository, plan, target, (done) => {
-                progress.update(before + done, totalBytes)
-              })
-              before += plan.sizeBytes
+        const restored = await withRepository(
+          options,
+          command,
+          async (repository) => {
+            const { state } = await repository.chains.get(machine)
+            const { point, index } = findPoint(state, wanted)
+            const plans = []
+            for (const [id, path] of disks.map(parseDisk))
+              plans.push({ path, plan: await planDisk(repository, state, index, id) })
+            const totalBytes = plans.reduce((sum, { plan }) => sum + plan.sizeBytes, 0)
+            const progress = showProgress(`restoring ${machine}`, options.json === true)
+            const targets: FinishableTarget[] = []
+            try {
+              for (const { path, plan } of plans)
+                targets.push(await openFileTarget(path, plan.sizeBytes, options.force === true))
+              let before = 0
+              for (const [i, { plan }] of plans.entries()) {
+                const target = targets[i]
+                if (target === undefined) continue
+                await restoreDisk(repository, plan, target, (done) => {
+                  progress.update(before + done, totalBytes)
+                })
+                before += plan.sizeBytes
+              }
+              for (const target of targets) await target.finish()
+            } catch (error) {
+              for (const target of targets) await target.abandon()
+              throw error
+            } finally {
+              progress.stop()
             }
-            for (const target of targets) await target.finish()
-          } catch (error) {
-            for (const target of targets) await target.abandon()
-            throw error
-          } finally {
-            progress.stop()
-          }
-          return {
-            machine,
-            point: point.id,
-            createdAt: point.createdAt,
-            disks: plans.map(({ path, plan }) => ({ id: plan.disk, sizeBytes: plan.sizeBytes, path })),
-          }
-        })
+            return {
+              machine,
+              point: point.id,
+              createdAt: point.createdAt,
+              disks: plans.map(({ path, plan }) => ({ id: plan.disk, sizeBytes: plan.sizeBytes, path })),
+            }
+          },
+          { threads: true },
+        )
         const seconds = Math.round(performance.now() - started) / 1000
-        printResult(options, { ...restored, seconds }, () =>
+        await printResult(options, { ...restored, seconds }, () =>
           restored.disks
             .map(
               (disk) =>

@@ -20,20 +20,25 @@ export function addVerify(program: Command): void {
       '\nExit status 5 if anything is damaged.\n\nExamples:\n  everfold verify\n  everfold verify --sample 5%',
     )
     .action(async (options: VerifyOptions, command: Command) => {
-      const result = await withRepository(options, command, async (repository) => {
-        const progress = showProgress('verifying', options.json === true)
-        try {
-          return await verifyRepository(repository, {
-            sample: options.sample ?? 1,
-            onProgress: (done, total) => {
-              progress.update(done, total)
-            },
-          })
-        } finally {
-          progress.stop()
-        }
-      })
-      printResult(options, result, () => describe(result, options.sample))
+      const result = await withRepository(
+        options,
+        command,
+        async (repository) => {
+          const progress = showProgress('verifying', options.json === true)
+          try {
+            return await verifyRepository(repository, {
+              sample: options.sample ?? 1,
+              onProgress: (done, total) => {
+                progress.update(done, total)
+              },
+            })
+          } finally {
+            progress.stop()
+          }
+        },
+        { threads: true },
+      )
+      await printResult(options, result, () => describe(result, options.sample))
       if (!result.ok) process.exitCode = 5
     })
 }

@@ -1,0 +1,40 @@
+import type { Crew } from './crew.js'
+import {
+  type CutJob,
+  type CutResult,
+  type DecodeJob,
+  type DecodeResult,
+  type EncodeJob,
+  type EncodeResult,
+  type HashJob,
+  type HashResult,
+  runCut,
+  runDecode,
+  runEncode,
+  runHash,
+} from './jobs.js'
+
+/** Works on the calling thread, in the order asked: for simulation and small tests. */
+export class InlineCrew implements Crew {
+  readonly size = 1
+
+  cut(job: CutJob): Promise<CutResult> {
+    return Promise.resolve().then(() => runCut(job))
+  }
+
+  hash(job: HashJob): Promise<HashResult> {
+    return Promise.resolve().then(() => runHash(job))
+  }
+
+  encode(job: EncodeJob): Promise<EncodeResult> {
+    return Promise.resolve().then(() => runEncode(job))
+  }
+
+  decode(job: DecodeJob): Promise<DecodeResult> {
+    return Promise.resolve().then(() => runDecode(job))
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+}
