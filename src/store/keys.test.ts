@@ -11,10 +11,13 @@ import {
   parseChainKey,
   parsePackKey,
   parseRunKey,
+  parseSettingsKey,
   repositoryKey,
   runKey,
   runsPrefix,
   SEQUENCE_MAX,
+  settingsKey,
+  settingsPrefix,
 } from './keys.js'
 
 const packId = 'ab'.repeat(32)
@@ -28,6 +31,7 @@ describe('keys', () => {
     expect(runKey('Büro PC', runId)).toBe(`runs/B%C3%BCro%20PC/${runId}`)
     expect(chainKey('web1', 7)).toBe('chains/web1/000000000007')
     expect(chainKey('web1', SEQUENCE_MAX)).toBe('chains/web1/999999999999')
+    expect([settingsPrefix, settingsKey(12)]).toEqual(['settings/', 'settings/000000000012'])
     expect([packsPrefix, runsPrefix(), runsPrefix('a b'), chainsPrefix(), chainsPrefix('C:')]).toEqual([
       'packs/',
       'runs/',
@@ -50,6 +54,7 @@ describe('keys', () => {
           expect(parsePackKey(packKey(id, generation))).toEqual({ packId: id, generation })
           expect(parseRunKey(runKey(machine, id))).toEqual({ machine, id })
           expect(parseChainKey(chainKey(machine, sequence))).toEqual({ machine, sequence })
+          expect(parseSettingsKey(settingsKey(sequence))).toBe(sequence)
           for (const key of [packKey(id, generation), runKey(machine, id), chainKey(machine, sequence)])
             assertKey(key)
         },
@@ -96,12 +101,14 @@ describe('keys', () => {
     'chains/.m/000000000001',
     'chains/m/x/000000000001',
     'chains/000000000001',
+    'settings/1',
+    'settings/0000000000001',
+    'settings/00000000000x',
+    'settings/x/000000000001',
+    ' settings/000000000001',
   ])('are not made by us when they read %j', (key) => {
-    expect([parsePackKey(key), parseRunKey(key), parseChainKey(key)]).toEqual([
-      undefined,
-      undefined,
-      undefined,
-    ])
+    const parsed = [parsePackKey(key), parseRunKey(key), parseChainKey(key), parseSettingsKey(key)]
+    expect(parsed).toEqual([undefined, undefined, undefined, undefined])
   })
 
   it('are not built from what is no id or number: that is a bug of ours', () => {
@@ -112,6 +119,8 @@ describe('keys', () => {
     expect(() => runKey('..', runId)).toThrow(/names are checked/u)
     expect(() => chainKey('m', SEQUENCE_MAX + 1)).toThrow(/not a sequence/u)
     expect(() => chainKey('m', -1)).toThrow(/not a sequence/u)
+    expect(() => settingsKey(-1)).toThrow(/not a number/u)
+    expect(() => settingsKey(SEQUENCE_MAX + 1)).toThrow(/not a number/u)
   })
 })
 

@@ -3,8 +3,12 @@
  *
  *   everfold.json                     what the repository is
  *   packs/<2 hex>/<id>.<generation>   <2 hex> are the id's first: folders stay small
+ *   bundles/<2 hex>/<id>              small packs joined
  *   runs/<machine>/<id>               <machine> is percent-encoded, see names.ts
  *   chains/<machine>/<sequence>       12 digits, so that names sort as numbers do
+ *   settings/<number>                 the repository's settings, likewise; the highest holds
+ *   machines/<number>                 every machine that ever had a chain, likewise
+ *   quarantine/<number>               what is condemned or damaged, likewise
  *
  * Parsers give undefined for anything that the builders could not have made. Builders assert: a bad id or
  * number is a bug of ours.
@@ -66,6 +70,40 @@ export function parsePackKey(key: string): { packId: string; generation: number 
   return { packId, generation }
 }
 
+export const bundlesPrefix = 'bundles/'
+
+/** Many small packs in one object. */
+export function bundleKey(id: string): string {
+  assert(PACK_ID.test(id), `not a bundle id: ${id}`)
+  return `${bundlesPrefix}${id.slice(0, 2)}/${id}`
+}
+
+export function parseBundleKey(key: string): string | undefined {
+  const [, id] = /^bundles\/[0-9a-f]{2}\/([0-9a-f]{64})$/u.exec(key) ?? []
+  return id !== undefined && bundleKey(id) === key ? id : undefined
+}
+
+export const machinesPrefix = 'machines/'
+
+/** Entry of the machine registry: numbered without gaps from 0. */
+export function machineKey(number: number): string {
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  return machinesPrefix + String(number).padStart(12, '0')
+}
+
+/** What garbage collection and verification have to remember, see merge/quarantine.ts: numbered upwards. */
+export const quarantinePrefix = 'quarantine/'
+
+export function quarantineKey(number: number): string {
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  return quarantinePrefix + String(number).padStart(12, '0')
+}
+
+export function parseQuarantineKey(key: string): number | undefined {
+  const [, digits] = /^quarantine\/([0-9]{12})$/u.exec(key) ?? []
+  return digits === undefined ? undefined : Number(digits)
+}
+
 /** All runs, or those of one machine. */
 export function runsPrefix(machine?: string): string {
   return machine === undefined ? 'runs/' : `runs/${encodeName(machine)}/`
@@ -101,4 +139,17 @@ export function parseChainKey(key: string): { machine: string; sequence: number 
   if (encoded === undefined || digits === undefined) return undefined
   const machine = decodeName(encoded)
   return machine === undefined ? undefined : { machine, sequence: Number(digits) }
+}
+
+export const settingsPrefix = 'settings/'
+
+/** Settings of the repository, see chain/settings.ts: numbered without gaps from 0, and the highest holds. */
+export function settingsKey(number: number): string {
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  return settingsPrefix + String(number).padStart(12, '0')
+}
+
+export function parseSettingsKey(key: string): number | undefined {
+  const [, digits] = /^settings\/([0-9]{12})$/u.exec(key) ?? []
+  return digits === undefined ? undefined : Number(digits)
 }
