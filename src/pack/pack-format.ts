@@ -202,6 +202,8 @@ export function decodePackDirectory(
     chunkStart[i + 1] = (chunkStart[i] ?? 0) + length
   }
   const present = reader.bytes(Math.ceil(chunkCount / 8)).slice()
+  if ((present[chunkCount >> 3] ?? 0) >> (chunkCount & 7) !== 0)
+    throw new MalformedError('chunks beyond its last are present')
   const hashes = reader.bytes(chunkCount * HASH_BYTES).slice()
   reader.end()
   const directory: PackDirectory = {
