@@ -8,6 +8,7 @@ import type { ChainState, DiskState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
 import { flattenDisk } from './flatten.js'
 import { Ingest, type IngestDisk } from './ingest.js'
+import type { WorkPins } from './pins.js'
 import { feedDisk, type Progress } from './read-source.js'
 import type { Repository } from './repository.js'
 import { RunBuilder } from './run-builder.js'
@@ -70,11 +71,13 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const machine = checkName('machine', request.machine)
   const head = await repository.chains.find(machine)
   checkDisks(machine, request.disks, head)
+  const pins = repository.pins.begin()
   const ingest = new Ingest({
     store: repository.store,
     catalog: repository.catalog,
     index: await repository.index(),
     crew: repository.crew,
+    pins,
     settings: {
       chunkSize: repository.config.chunkSize,
       frameSize: repository.config.frameSize,
@@ -85,7 +88,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   })
   try {
     const plans: DiskPlan[] = []
-    for (const disk of request.disks) plans.push(await planDisk(repository, head, disk, ingest))
+    for (const disk of request.disks) plans.push(await planDisk(repository, head, disk, ingest, pins))
     const totalBytes = plans.flatMap((plan) => plan.ranges).reduce((sum, range) => sum + range.length, 0)
     let readBytes = 0
     for (const plan of plans)
@@ -99,7 +102,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       )
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
-    const disks = await Promise.all(plans.map((plan) => writeDisk(repository, machine, plan)))
+    const disks = await Promise.all(plans.map((plan) => writeDisk(repository, machine, plan, pins)))
     const point: PointState = {
       id: newPointId(repository, head?.state),
       createdAt: new Date(repository.environment.now()).toISOString(),
@@ -111,18 +114,26 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       storedBytes: ingest.counts.storedBytes + disks.reduce((sum, disk) => sum + disk.writtenBytes, 0),
       seconds: Math.round(repository.environment.monotonicMs() - started) / 1000,
     }
-    await repository.chains.commit({
-      everfold: 'chain',
-      format: 1,
-      machine,
-      sequence: repository.chains.nextSequence(head),
-      points: [...(head?.state.points ?? []), point],
+    await repository.chains.edit(machine, (now) => {
+      const newest = now?.state.points.at(-1)?.id
+      if (newest !== head?.state.points.at(-1)?.id) throw overtaken(machine)
+      return { points: [...(now?.state.points ?? []), point] }
     })
     return resultOf(machine, head, point, (repository.environment.monotonicMs() - started) / 1000)
   } catch (error) {
     await ingest.settle()
     throw error
+  } finally {
+    pins.end()
   }
+}
+
+function overtaken(machine: string): EverfoldError {
+  return new EverfoldError(
+    'CONFLICT',
+    `The newest point of "${machine}" is not the one that this backup began with. No point was made; take it again.`,
+    { details: { machine } },
+  )
 }
 
 function resultOf(
@@ -168,6 +179,7 @@ async function planDisk(
   head: ChainHead | undefined,
   request: DiskBackup,
   ingest: Ingest,
+  pins: WorkPins,
 ): Promise<DiskPlan> {
   const points = head?.state.points ?? []
   const previous = points.at(-1)?.disks.find((disk) => disk.id === request.id)
@@ -185,7 +197,7 @@ async function planDisk(
     const base =
       previous === undefined || head === undefined
         ? undefined
-        : await loadBase(repository, head.state, previous)
+        : await loadBase(repository, head.state, previous, pins)
     return {
       request,
       previous: base === undefined ? undefined : previous,
@@ -223,9 +235,10 @@ async function loadBase(
   repository: Repository,
   state: ChainState,
   previous: DiskState,
+  pins: WorkPins,
 ): Promise<BaseDisk | undefined> {
   try {
-    const extents = await flattenDisk(repository.store, state, state.points.length - 1, previous.id)
+    const extents = await flattenDisk(repository.store, state, state.points.length - 1, previous.id, pins)
     return new BaseDisk(extents, previous.sizeBytes, repository.reader)
   } catch (error) {
     if (
@@ -241,8 +254,11 @@ async function writeDisk(
   repository: Repository,
   machine: string,
   plan: DiskPlan,
+  pins: WorkPins,
 ): Promise<{ readonly state: DiskState; readonly writtenBytes: number }> {
-  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish())
+  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish(), (id) => {
+    pins.pin(id)
+  })
   const state: DiskState = {
     id: plan.request.id,
     sizeBytes: plan.request.source.sizeBytes,

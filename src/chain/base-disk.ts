@@ -61,6 +61,8 @@ export class BaseDisk {
     const position =
       (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) + offset - list.startOf(i)
     const chunk = chunkAt(directory, position)
+    // What is damaged is to be stored again, although it did not change: so that it heals.
+    if (this.#reader.catalog.quarantine.isDamaged(directory.id, chunk)) return { kind: 'none' }
     if (directory.chunkStart[chunk] === position && directory.chunkLength[chunk] === length)
       return { kind: 'chunk', directory, chunk }
     return { kind: 'mixed' }

@@ -1,7 +1,9 @@
-import { EverfoldError } from '../errors.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
+import { KeyedMutex } from '../mutex.js'
 import { chainKey, chainsPrefix, parseChainKey } from '../store/keys.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
-import { type ChainState, decodeChainState, encodeChainState } from './chain-state.js'
+import { CHAIN_FORMAT_VERSION, type ChainState, decodeChainState, encodeChainState } from './chain-state.js'
+import { MachineRegistry } from './machine-registry.js'
 
 /** What the store says about one machine. */
 export interface ChainHead {
@@ -11,18 +13,36 @@ export interface ChainHead {
   readonly damaged: readonly number[]
 }
 
+/** What an edit may change in a chain state; members that are absent stay as they are. */
+export interface ChainEdit {
+  readonly points?: ChainState['points']
+  readonly retention?: ChainState['retention']
+}
+
 /** Machines and their chain states: read, and committed by create-if-absent. */
 export class Chains {
+  readonly registry: MachineRegistry
   readonly #store: StoreWriter
   readonly #heads = new Map<string, ChainHead>()
+  readonly #committing = new KeyedMutex()
 
   constructor(store: StoreWriter) {
     this.#store = store
+    this.registry = new MachineRegistry(store)
   }
 
-  /** Names of all machines that have a chain, sorted. */
+  /** Names of all machines that have points, sorted. @throws STORE_FAILED, LISTING_INCOMPLETE, CHAIN_DAMAGED */
   async machines(): Promise<string[]> {
-    const names = new Set<string>()
+    const names: string[] = []
+    for (const name of await this.allMachines())
+      if (((await this.find(name))?.state.points.length ?? 0) > 0) names.push(name)
+    return names
+  }
+
+  /** Names of all machines that ever had a chain, deleted ones included, sorted. @throws STORE_FAILED */
+  async allMachines(): Promise<string[]> {
+    const names = new Set(await this.registry.names())
+    // A machine whose first commit was cut short before it was registered is found in the listing alone.
     for await (const object of this.#store.list(chainsPrefix())) {
       const parsed = parseChainKey(object.key)
       if (parsed !== undefined) names.add(parsed.machine)
@@ -31,74 +51,137 @@ export class Chains {
   }
 
   /**
-   * The machine's head, or undefined if there is no such machine.
-   * @throws CHAIN_DAMAGED if there are chain states and none is valid; STORE_FAILED
+   * The machine's head, or undefined if there never was such a machine.
+   * @throws CHAIN_DAMAGED if there are chain states and none is valid; LISTING_INCOMPLETE; STORE_FAILED
    */
   async find(machine: string): Promise<ChainHead | undefined> {
     const known = this.#heads.get(machine)
     if (known !== undefined) return known
     const found = await readChainHead(this.#store, machine)
     if (found !== undefined) this.#heads.set(machine, found)
+    else if ((await this.registry.names()).has(machine)) throw listingIncomplete(machine)
     return found
   }
 
-  /** @throws MACHINE_UNKNOWN, and as {@link find} */
+  /** The head of a machine that has points. @throws MACHINE_UNKNOWN, and as {@link find} */
   async get(machine: string): Promise<ChainHead> {
     const head = await this.find(machine)
-    if (head !== undefined) return head
+    if (head !== undefined && (head.state.points.length > 0 || head.damaged.length > 0)) return head
     throw new EverfoldError(
       'MACHINE_UNKNOWN',
       `There is no machine "${machine}" here. See the machines with: everfold points`,
-      {
-        details: { machine },
-      },
+      { details: { machine } },
     )
   }
 
-  /** The sequence number that the next commit of a machine has to take. */
-  nextSequence(head: ChainHead | undefined): number {
-    return head === undefined ? 0 : Math.max(head.state.sequence, ...head.damaged) + 1
+  /**
+   * Changes a chain: reads the head, asks `change` for what is to be different, and commits it as the next sequence number, one edit
+   * of a machine at a time. Durable when the promise resolves. `change` must not wait for anything slow: what it throws
+   * leaves the chain as it is.
+   * @throws CONFLICT if another writer was faster; STORE_FULL, STORE_FAILED, and as {@link find}
+   */
+  async edit(machine: string, change: (head: ChainHead | undefined) => ChainEdit): Promise<ChainState> {
+    return this.#committing.run(machine, async () => {
+      const head = await this.find(machine)
+      const state: ChainState = {
+        everfold: 'chain',
+        format: CHAIN_FORMAT_VERSION,
+        machine,
+        sequence: head === undefined ? 0 : Math.max(head.state.sequence, ...head.damaged) + 1,
+        ...(head?.state.retention === undefined ? {} : { retention: head.state.retention }),
+        points: head?.state.points ?? [],
+        ...change(head),
+      }
+      await this.#commit(state)
+      return state
+    })
   }
 
-  /**
-   * Commits: durable when the promise resolves.
-   * @throws CONFLICT if another writer took this sequence number; STORE_FULL, STORE_FAILED
-   */
-  async commit(state: ChainState): Promise<void> {
-    const encoded = encodeChainState(state)
-    const answer = await this.#store.put(chainKey(state.machine, state.sequence), [encoded])
-    if (answer === 'exists') {
-      this.#heads.delete(state.machine)
+  async #commit(state: ChainState): Promise<void> {
+    const { machine, sequence } = state
+    // Whatever comes of it, what we knew is out of date: an answer may be lost after the effect.
+    this.#heads.delete(machine)
+    const answer = await this.#store.put(chainKey(machine, sequence), [encodeChainState(state)])
+    if (answer === 'exists')
       throw new EverfoldError(
         'CONFLICT',
-        `Another writer changed "${state.machine}" at the same time; nothing was changed. Try again.`,
-        {
-          details: { machine: state.machine, sequence: state.sequence },
-        },
+        `Another writer changed "${machine}" at the same time; nothing was changed. Try again.`,
+        { details: { machine, sequence } },
       )
-    }
-    this.#heads.set(state.machine, { state, damaged: [] })
+    // Before the commit is acknowledged: from now on an empty listing cannot hide the machine.
+    await this.registry.add(machine)
+    this.#heads.set(machine, { state, damaged: [] })
   }
 }
 
-/** Reads a machine's head from the store. @throws as {@link Chains.find} */
+/**
+ * Reads a machine's head from the store. A listing is only a hint: sequence numbers are without gaps from the lowest
+ * that is kept, so from any that exists we go up, asking for the next, until there is none.
+ * @throws CHAIN_DAMAGED, STORE_FAILED
+ */
 export async function readChainHead(store: StoreReader, machine: string): Promise<ChainHead | undefined> {
-  const sequences: number[] = []
+  const listed: number[] = []
   for await (const object of store.list(chainsPrefix(machine))) {
     const parsed = parseChainKey(object.key)
-    if (parsed !== undefined) sequences.push(parsed.sequence)
+    if (parsed !== undefined) listed.push(parsed.sequence)
   }
-  if (sequences.length === 0) return undefined
-  sequences.sort((a, b) => b - a)
+  listed.sort((a, b) => b - a)
   const damaged: number[] = []
-  for (const sequence of sequences) {
-    const state = decodeChainState(await store.readAll(chainKey(machine, sequence)))
-    if (state?.machine === machine && state.sequence === sequence) return { state, damaged }
+  let anyFound = false
+  for (const sequence of listed) {
+    const found = await readState(store, machine, sequence)
+    if (found === 'none') continue
+    const above = anyFound ? undefined : await climb(store, machine, sequence)
+    anyFound = true
+    damaged.push(...(above?.damaged ?? []))
+    const state = above?.state ?? found
+    if (state !== 'damaged') return { state, damaged: damaged.filter((number) => number > state.sequence) }
     damaged.push(sequence)
   }
+  if (!anyFound) return undefined
   throw new EverfoldError(
     'CHAIN_DAMAGED',
     `Every chain state of "${machine}" is damaged, so its points cannot be listed. Restore the folder chains/ from a copy.`,
     { details: { machine, sequences: damaged } },
+  )
+}
+
+/** Goes up from a sequence number that exists. @returns the highest valid state above it, and damaged numbers met */
+async function climb(
+  store: StoreReader,
+  machine: string,
+  from: number,
+): Promise<{ readonly state: ChainState | undefined; readonly damaged: readonly number[] }> {
+  const damaged: number[] = []
+  let state: ChainState | undefined
+  for (let sequence = from + 1; ; sequence++) {
+    const found = await readState(store, machine, sequence)
+    if (found === 'none') return { state, damaged }
+    if (found === 'damaged') damaged.push(sequence)
+    else state = found
+  }
+}
+
+async function readState(
+  store: StoreReader,
+  machine: string,
+  sequence: number,
+): Promise<ChainState | 'none' | 'damaged'> {
+  let bytes: Uint8Array
+  try {
+    bytes = await store.readAll(chainKey(machine, sequence))
+  } catch (error) {
+    if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return 'none'
+    throw error
+  }
+  const state = decodeChainState(bytes)
+  return state?.machine === machine && state.sequence === sequence ? state : 'damaged'
+}
+
+export function listingIncomplete(machine: string): EverfoldError {
+  return new EverfoldError(
+    'LISTING_INCOMPLETE',
+    `The store lists no chain of "${machine}", which has one. Nothing was changed; try again.`,
+    { details: { machine } },
   )
 }

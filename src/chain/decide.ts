@@ -2,10 +2,11 @@ import { isEverfoldError } from '../errors.js'
 import { type ChunkIndex, HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { HashResult } from '../pack/jobs.js'
-import { isPresent, type PackDirectory } from '../pack/pack-format.js'
+import type { PackDirectory } from '../pack/pack-format.js'
 import { type PackTable, ZEROS } from './extent-list.js'
 import type { Batch } from './ingest.js'
 import type { PendingChunks } from './pending-chunks.js'
+import type { WorkPins } from './pins.js'
 
 /** In place of a pack slot: the chunk is new, its serial says where it will be. */
 export const NEW = -2
@@ -89,15 +90,23 @@ export class Decider {
   readonly #index: ChunkIndex
   readonly #packs: PackTable
   readonly #pending: PendingChunks
+  readonly #pins: WorkPins
   /** The chunk after the last hit: the next chunk is most often this one. */
   #expectedPack: PackDirectory | undefined
   #expectedChunk = 0
 
-  constructor(catalog: PackCatalog, index: ChunkIndex, packs: PackTable, pending: PendingChunks) {
+  constructor(
+    catalog: PackCatalog,
+    index: ChunkIndex,
+    packs: PackTable,
+    pending: PendingChunks,
+    pins: WorkPins,
+  ) {
     this.#catalog = catalog
     this.#index = index
     this.#packs = packs
     this.#pending = pending
+    this.#pins = pins
   }
 
   async decide(batch: Batch, result: HashResult): Promise<Decision> {
@@ -149,12 +158,13 @@ export class Decider {
     const pack = this.#expectedPack
     const chunk = this.#expectedChunk
     if (pack === undefined || chunk >= pack.chunkCount || !sameHash(pack, chunk, decision, i)) return false
-    if (!isPresent(pack, chunk)) return false
+    if (!this.#catalog.mayReference(pack, chunk)) return false
     this.#hit(decision, i, pack, chunk)
     return true
   }
 
   #hit(decision: Decision, i: number, pack: PackDirectory, chunk: number): void {
+    this.#pins.pin(pack.id)
     decision.setAddress(i, this.#packs.slotOf(pack.id), chunk)
     this.#expectedPack = pack
     this.#expectedChunk = chunk + 1
@@ -177,7 +187,7 @@ export class Decider {
       if (
         pack !== undefined &&
         chunk < pack.chunkCount &&
-        isPresent(pack, chunk) &&
+        this.#catalog.mayReference(pack, chunk) &&
         sameHash(pack, chunk, decision, i)
       )
         this.#hit(decision, i, pack, chunk)

@@ -3,6 +3,7 @@ import type { StoreReader } from '../store/store.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
 import { type ExtentList, PackTable } from './extent-list.js'
 import { type Layer, overlayAll } from './overlay.js'
+import type { WorkPins } from './pins.js'
 import { readRun } from './run-store.js'
 
 /** Runs of one chain that are read at once. */
@@ -42,6 +43,7 @@ export function layersOf(state: ChainState, index: number, diskId: string): Disk
 
 /**
  * Everything that a disk holds at point number `index`: extents that cover it from 0 to its size without a gap.
+ * @param pins  Holds the runs and packs of the disk until it ends. `state` must have been got in the same turn.
  * @throws OBJECT_NOT_FOUND, DATA_DAMAGED naming a run that is lost; CHAIN_DAMAGED; STORE_FAILED
  */
 export async function flattenDisk(
@@ -49,9 +51,12 @@ export async function flattenDisk(
   state: ChainState,
   index: number,
   diskId: string,
-  packs = new PackTable(),
+  pins: WorkPins,
 ): Promise<ExtentList> {
+  const packs = new PackTable()
   const disks = layersOf(state, index, diskId)
+  // Before anything is waited for: a fold may take these runs out of the chain while they are read.
+  for (const disk of disks) for (const segment of disk.run.segments) pins.pin(segment.id)
   const layers: Layer[] = []
   for (let first = 0; first < disks.length; first += RUNS_IN_FLIGHT) {
     const batch = disks.slice(first, first + RUNS_IN_FLIGHT)
@@ -59,6 +64,7 @@ export async function flattenDisk(
     for (const [i, extents] of lists.entries()) layers.push({ extents, sizeBytes: batch[i]?.sizeBytes ?? 0 })
   }
   const all = overlayAll(layers).slice(0, disks.at(-1)?.sizeBytes ?? 0)
+  for (let slot = 0; slot < packs.size; slot++) pins.pin(packs.idOf(slot))
   assertCovers(all, disks.at(-1)?.sizeBytes ?? 0, state.machine, diskId)
   return all
 }

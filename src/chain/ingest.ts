@@ -10,7 +10,9 @@ import type { BaseDisk } from './base-disk.js'
 import { Decider, type Decision, NEW, UNCHANGED } from './decide.js'
 import { PackTable, ZEROS } from './extent-list.js'
 import { PendingChunks } from './pending-chunks.js'
+import type { WorkPins } from './pins.js'
 import type { RunBuilder } from './run-builder.js'
+import { writePack } from './write-pack.js'
 
 export interface IngestSettings {
   readonly chunkSize: number
@@ -27,6 +29,7 @@ export interface IngestParts {
   readonly catalog: PackCatalog
   readonly index: ChunkIndex
   readonly crew: Crew
+  readonly pins: WorkPins
   readonly settings: IngestSettings
 }
 
@@ -94,7 +97,7 @@ export class Ingest {
   readonly #batchBytes: number
   #deciding: Promise<void> = Promise.resolve()
   #appending: Promise<void> = Promise.resolve()
-  readonly #writing = new Set<Promise<void>>()
+  readonly #writing: Promise<void>[] = []
   #builder = new PackBuilder()
   #failure: { readonly error: unknown } | undefined
 
@@ -102,7 +105,7 @@ export class Ingest {
     this.#parts = parts
     this.#batchBytes = Math.max(BATCH_BYTES, parts.settings.chunkSize)
     this.#pending = new PendingChunks(this.packs)
-    this.#decider = new Decider(parts.catalog, parts.index, this.packs, this.#pending)
+    this.#decider = new Decider(parts.catalog, parts.index, this.packs, this.#pending, parts.pins)
     this.#batches = new Gate(parts.crew.size * 2 + 2)
   }
 
@@ -255,27 +258,24 @@ export class Ingest {
 
   /** Closes the open pack and writes it, indexing it once it is durable; waits if too many are being written. */
   async #closePack(): Promise<void> {
-    const sealed = this.#builder.seal()
+    const builder = this.#builder
     this.#builder = new PackBuilder()
-    const forget = this.#pending.endPack(sealed.directory)
+    const forget = this.#pending.endPack(builder.seal().directory)
     await this.#writes.enter()
-    this.#check()
-    const writing: Promise<void> = (async () => {
+    const write = async (): Promise<void> => {
       try {
-        const { store, catalog, index } = this.#parts
-        await store.put(sealed.key, sealed.parts)
-        this.counts.storedBytes += sealed.directory.sizeBytes
-        catalog.add(sealed.directory)
-        await index.addPack(sealed.directory.id, sealed.directory.hashes)
+        this.#check()
+        const { directory, writtenBytes } = await writePack(this.#parts, builder)
+        this.counts.storedBytes += writtenBytes
+        await this.#parts.index.addPack(directory.id, directory.hashes)
         forget()
       } catch (error) {
         this.#fail(error)
       } finally {
         this.#writes.leave()
-        this.#writing.delete(writing)
       }
-    })()
-    this.#writing.add(writing)
+    }
+    this.#writing.push(write())
   }
 
   #fail(error: unknown): void {

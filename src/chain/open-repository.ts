@@ -8,6 +8,7 @@ import { destroyIndex } from '../index/level-files.js'
 import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
 import { ThreadCrew } from '../pack/crew.js'
+import type { Quarantine } from '../pack/quarantine.js'
 import { lockRepository } from '../store/lock.js'
 import { openStore } from '../store/open-store.js'
 import type { Store } from '../store/store.js'
@@ -42,7 +43,8 @@ export async function openRepository(location: string, options: OpenOptions): Pr
   try {
     const crew = new ThreadCrew()
     const indexPath = join(store.location, 'index')
-    const openIndex = (): Promise<ChunkIndex> => openLevelIndex(indexPath, store, options.onRebuild)
+    const openIndex = (quarantine: Quarantine): Promise<ChunkIndex> =>
+      openLevelIndex(indexPath, store, quarantine, options.onRebuild)
     closing.push(() => crew.close())
     if (options.threads === true) crew.prepare()
     const repository = await Repository.open({ store, crew, openIndex })
@@ -57,7 +59,12 @@ export async function openRepository(location: string, options: OpenOptions): Pr
   }
 }
 
-async function openLevelIndex(path: string, store: Store, onRebuild?: RebuildProgress): Promise<ChunkIndex> {
+async function openLevelIndex(
+  path: string,
+  store: Store,
+  quarantine: Quarantine,
+  onRebuild?: RebuildProgress,
+): Promise<ChunkIndex> {
   let index: LevelIndex
   try {
     index = await LevelIndex.open(path, { checkTables: !(await takeCleanMark(path)) })
@@ -69,7 +76,7 @@ async function openLevelIndex(path: string, store: Store, onRebuild?: RebuildPro
   // A rebuild that was cut short leaves an index without this note.
   if (index.created || (await index.getNote(COMPLETE)) === undefined) {
     try {
-      await rebuildIndex(store, index, onRebuild)
+      await rebuildIndex(store, quarantine, index, onRebuild)
       await index.putNote(COMPLETE, 'yes')
     } catch (error) {
       await index.close()

@@ -3,13 +3,16 @@ import { CHUNK_SIZE_DEFAULT_BYTES, checkChunkSize } from '../chunker/chunk-size.
 import { type Environment, realEnvironment } from '../environment.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
+import { KeyedMutex } from '../mutex.js'
 import { PackCatalog } from '../pack/catalog.js'
 import { ChunkReader } from '../pack/chunk-reader.js'
 import type { Crew } from '../pack/crew.js'
+import type { Quarantine } from '../pack/quarantine.js'
 import { repositoryKey } from '../store/keys.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
+import { Pins } from './pins.js'
 
 /** See docs/design.md for the figures behind these. */
 export const FRAME_SIZE_DEFAULT = 512 * 1024
@@ -28,7 +31,7 @@ export interface RepositoryParts {
   readonly store: Store
   readonly crew: Crew
   /** Opens the index when it is first needed; rebuilt if it had to be created. */
-  readonly openIndex: () => Promise<ChunkIndex>
+  readonly openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   readonly environment?: Environment
 }
 
@@ -41,7 +44,12 @@ export class Repository {
   readonly catalog: PackCatalog
   readonly reader: ChunkReader
   readonly chains: Chains
-  readonly #openIndex: () => Promise<ChunkIndex>
+  /** What is in use right now: garbage collection leaves it alone. */
+  readonly pins = new Pins()
+  /** One collection of garbage at a time; one fold of a machine at a time. */
+  readonly collecting = new KeyedMutex()
+  readonly folding = new KeyedMutex()
+  readonly #openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   #index: Promise<ChunkIndex> | undefined
 
   private constructor(parts: RepositoryParts, config: RepositoryConfig) {
@@ -103,7 +111,7 @@ export class Repository {
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */
   index(): Promise<ChunkIndex> {
-    this.#index ??= this.#openIndex()
+    this.#index ??= this.#openIndex(this.catalog.quarantine)
     return this.#index
   }
 

@@ -1,6 +1,7 @@
 import { isEverfoldError } from '../errors.js'
-import { readPackDirectory } from '../pack/catalog.js'
-import { packsPrefix, parsePackKey } from '../store/keys.js'
+import { listPacks, type PackPlace, readPackDirectory } from '../pack/catalog.js'
+import { isPresent, type PackDirectory } from '../pack/pack-format.js'
+import type { Quarantine } from '../pack/quarantine.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChunkIndex } from './chunk-index.js'
 
@@ -22,45 +23,52 @@ export interface RebuildProgress {
 /** Empties the index and fills it from the packs' directories: store → index. @throws STORE_FAILED, STORE_FULL */
 export async function rebuildIndex(
   store: StoreReader,
+  quarantine: Quarantine,
   index: ChunkIndex,
   progress?: RebuildProgress,
 ): Promise<RebuildResult> {
-  const newest = await newestGenerations(store)
+  const newest = await newestPlaces(store, quarantine)
   await index.clear()
   let chunks = 0
   let done = 0
   const damaged: string[] = []
-  const queue = newest.entries()
+  const queue = newest.values()
   const worker = async (): Promise<void> => {
-    for (const [packId, generation] of queue) {
+    for (const place of queue) {
       try {
-        const directory = await readPackDirectory(store, packId, generation)
-        await index.addPack(packId, directory.hashes, absentChunks(directory.present, directory.chunkCount))
+        const directory = await readPackDirectory(store, place)
+        await index.addPack(place.packId, directory.hashes, exceptions(directory, quarantine))
         chunks += directory.chunkCount
       } catch (error) {
         if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
-        damaged.push(packId)
+        damaged.push(place.packId)
       }
-      progress?.(++done, newest.size)
+      progress?.(++done, newest.length)
     }
   }
   await Promise.all(Array.from({ length: READS_IN_FLIGHT }, worker))
-  return { packs: newest.size, chunks, damaged }
+  return { packs: newest.length, chunks, damaged }
 }
 
-/** The newest generation of each pack that the store lists. */
-export async function newestGenerations(store: StoreReader): Promise<Map<string, number>> {
-  const newest = new Map<string, number>()
-  for await (const object of store.list(packsPrefix)) {
-    const parsed = parsePackKey(object.key)
-    if (parsed !== undefined && parsed.generation >= (newest.get(parsed.packId) ?? 0))
-      newest.set(parsed.packId, parsed.generation)
+/** The newest generation of each pack that the store lists; condemned ones and damaged chunks are left out. */
+async function newestPlaces(store: StoreReader, quarantine: Quarantine): Promise<PackPlace[]> {
+  await quarantine.load(store)
+  const newest = new Map<string, PackPlace>()
+  for await (const place of listPacks(store)) {
+    if (quarantine.isCondemned(place.packId, place.generation)) continue
+    if (place.generation >= (newest.get(place.packId)?.generation ?? 0)) newest.set(place.packId, place)
   }
-  return newest
+  return [...newest.values()]
 }
 
-function absentChunks(present: Uint8Array, count: number): Uint8Array | undefined {
-  const absent = present.map((byte) => ~byte)
-  for (let i = 0; i < count; i++) if (((absent[i >> 3] ?? 0) & (1 << (i & 7))) !== 0) return absent
-  return undefined
+/** Chunks that a new point may not refer to: absent or damaged ones, as a bitmap; undefined if there are none. */
+function exceptions(directory: PackDirectory, quarantine: Quarantine): Uint8Array | undefined {
+  const except = new Uint8Array(Math.ceil(directory.chunkCount / 8))
+  let any = false
+  for (let i = 0; i < directory.chunkCount; i++) {
+    if (isPresent(directory, i) && !quarantine.isDamaged(directory.id, i)) continue
+    except[i >> 3] = (except[i >> 3] ?? 0) | (1 << (i & 7))
+    any = true
+  }
+  return any ? except : undefined
 }

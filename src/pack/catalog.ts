@@ -1,35 +1,82 @@
 import { MalformedError } from '../binary.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
-import { packKey, packsPrefix, parsePackKey } from '../store/keys.js'
+import { bundlesPrefix, packKey, packsPrefix, parseBundleKey, parsePackKey } from '../store/keys.js'
 import type { StoreReader } from '../store/store.js'
+import { BUNDLE_FOOTER_BYTES, type BundleMember, bundleTailBytes, decodeBundleTail } from './bundle-format.js'
 import {
   decodePackDirectory,
   decodePackFooter,
+  isPresent,
   PACK_FOOTER_BYTES,
   type PackDirectory,
 } from './pack-format.js'
+import { Quarantine } from './quarantine.js'
 
 /** Read with the footer in one request: holds the directory of most packs. */
 const TAIL_BYTES = 64 * 1024
 /** What directories kept in memory may take, by default. */
 const CACHE_BYTES_DEFAULT = 64 * 1024 * 1024
 
+/** Where one generation of a pack lies. */
+export interface PackPlace {
+  readonly packId: string
+  readonly generation: number
+  readonly key: string
+  readonly base: number
+  /** Bytes of the pack. */
+  readonly sizeBytes: number
+}
+
 /**
  * The directories of packs, read from the store when first asked for and kept in bounded memory. Knows which
- * generation of a pack to read.
+ * generation of a pack to read, and what may not be referred to any more.
  */
 export class PackCatalog {
+  readonly quarantine = new Quarantine()
   readonly #store: StoreReader
   readonly #cacheBytesMax: number
   /** Least recently used first. */
   readonly #cache = new Map<string, PackDirectory>()
   readonly #loading = new Map<string, Promise<PackDirectory>>()
-  readonly #generation = new Map<string, number>()
+  /** Places other than an object of its own in generation 0. */
+  readonly #places = new Map<string, PackPlace>()
+  /** Packs that garbage collection is about to condemn or rewrite. */
+  readonly #closed = new Set<string>()
+  readonly #waiting: (() => void)[] = []
   #cacheBytes = 0
 
   constructor(store: StoreReader, cacheBytesMax = CACHE_BYTES_DEFAULT) {
     this.#store = store
     this.#cacheBytesMax = cacheBytesMax
+  }
+
+  /** May a new point refer to this chunk? Not to what is gone, damaged, or on its way out. */
+  mayReference(directory: PackDirectory, chunk: number): boolean {
+    return (
+      isPresent(directory, chunk) &&
+      !this.#closed.has(directory.id) &&
+      !this.quarantine.isCondemned(directory.id, directory.generation) &&
+      !this.quarantine.isDamaged(directory.id, chunk)
+    )
+  }
+
+  /** No new references to a pack from this moment on. */
+  closePack(packId: string): void {
+    this.#closed.add(packId)
+  }
+
+  isClosed(packId: string): boolean {
+    return this.#closed.has(packId)
+  }
+
+  openPack(packId: string): void {
+    this.#closed.delete(packId)
+    for (const resume of this.#waiting.splice(0)) resume()
+  }
+
+  /** Waits while a pack is closed. */
+  async whenOpen(packId: string): Promise<void> {
+    while (this.#closed.has(packId)) await new Promise<void>((resolve) => this.#waiting.push(resolve))
   }
 
   /** A directory that is in memory, or undefined. */
@@ -57,52 +104,155 @@ export class PackCatalog {
     return loading
   }
 
-  /** Takes note of a pack that was just written or read. */
+  /** Takes note of a pack that was just written or read: from now on this generation is the one to read. */
   add(directory: PackDirectory): void {
     this.forget(directory.id)
-    if (directory.generation > 0) this.#generation.set(directory.id, directory.generation)
-    this.#cache.set(directory.id, directory)
+    const { id, generation, key, base, sizeBytes } = directory
+    if (generation > 0) this.#places.set(id, { packId: id, generation, key, base, sizeBytes })
+    this.#cache.set(id, directory)
     this.#cacheBytes += bytesOf(directory)
-    for (const [id, oldest] of this.#cache) {
-      if (this.#cacheBytes <= this.#cacheBytesMax || id === directory.id) break
-      this.#cache.delete(id)
+    for (const [oldId, oldest] of this.#cache) {
+      if (this.#cacheBytes <= this.#cacheBytesMax || oldId === id) break
+      this.#cache.delete(oldId)
       this.#cacheBytes -= bytesOf(oldest)
     }
   }
 
   /** Drops what is remembered of a pack: the store is asked again. */
   forget(packId: string): void {
+    this.#places.delete(packId)
     const found = this.#cache.get(packId)
     if (found === undefined) return
     this.#cache.delete(packId)
     this.#cacheBytes -= bytesOf(found)
   }
 
-  async #load(packId: string): Promise<PackDirectory> {
-    const expected = this.#generation.get(packId) ?? 0
-    try {
-      return await this.#read(packId, expected)
-    } catch (error) {
-      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
-      const generation = await this.#newestGeneration(packId)
-      if (generation === undefined) throw error
-      return this.#read(packId, generation)
+  /** The newest generation, of all that the store has, in which these chunks are present. */
+  async directoryWith(packId: string, chunks: readonly number[]): Promise<PackDirectory | undefined> {
+    let best: PackDirectory | undefined
+    for await (const place of listPacks(this.#store, packId)) {
+      if (place.packId !== packId || place.generation < (best?.generation ?? 0)) continue
+      const directory = await readPackDirectory(this.#store, place).catch((error: unknown) => {
+        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+        return undefined
+      })
+      if (directory !== undefined && chunks.every((chunk) => isPresent(directory, chunk))) best = directory
     }
+    return best
   }
 
-  async #read(packId: string, generation: number): Promise<PackDirectory> {
-    const directory = await readPackDirectory(this.#store, packId, generation)
+  /** The highest generation of a pack in the store, or undefined. For whoever is about to write another. */
+  async highestGeneration(packId: string): Promise<number | undefined> {
+    let highest: number | undefined
+    for await (const place of listPacks(this.#store, packId))
+      if (place.packId === packId && place.generation >= (highest ?? 0)) highest = place.generation
+    return highest
+  }
+
+  async #load(packId: string): Promise<PackDirectory> {
+    await this.quarantine.load(this.#store)
+    const known = this.#places.get(packId)
+    // Most packs are objects of their own in their first generation: that costs no listing to find out.
+    const likely = known ?? (this.quarantine.isCondemned(packId, 0) ? undefined : ownObject(packId, 0))
+    if (likely !== undefined) {
+      try {
+        return await this.#read(likely)
+      } catch (error) {
+        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+      }
+    }
+    const best = await this.#search(packId)
+    if (best !== undefined) return this.#read(best)
+    throw new EverfoldError(
+      'OBJECT_NOT_FOUND',
+      `Pack ${packId} is missing from the store. Run: everfold verify`,
+      {
+        details: { pack: packId },
+      },
+    )
+  }
+
+  async #read(place: PackPlace): Promise<PackDirectory> {
+    const directory = await readPackDirectory(this.#store, place)
     this.add(directory)
     return directory
   }
 
-  async #newestGeneration(packId: string): Promise<number | undefined> {
-    let newest: number | undefined
-    for await (const object of this.#store.list(`${packsPrefix}${packId.slice(0, 2)}/`)) {
-      const parsed = parsePackKey(object.key)
-      if (parsed?.packId === packId && parsed.generation >= (newest ?? 0)) newest = parsed.generation
+  /** The newest generation that is not condemned; if all are, the newest. */
+  async #search(packId: string): Promise<PackPlace | undefined> {
+    let best: PackPlace | undefined
+    const rank = (place: PackPlace): number =>
+      place.generation + (this.quarantine.isCondemned(place.packId, place.generation) ? 0 : 2 ** 40)
+    for await (const place of listPacks(this.#store, packId)) {
+      if (place.packId === packId && (best === undefined || rank(place) > rank(best))) best = place
+      // Bundles are read whole anyway: remember what else they hold.
+      if (place.key.startsWith(bundlesPrefix) && !this.#cache.has(place.packId)) {
+        const other = this.#places.get(place.packId)
+        if (other === undefined || rank(place) > rank(other)) this.#places.set(place.packId, place)
+      }
     }
-    return newest
+    return best
+  }
+}
+
+/** A pack that is an object of its own. Its size is not known yet. */
+export function ownObject(packId: string, generation: number): PackPlace {
+  return { packId, generation, key: packKey(packId, generation), base: 0, sizeBytes: 0 }
+}
+
+/**
+ * All places of all packs (or of one), as the store lists them. Bundles that cannot be read are passed over, and told to
+ * `damaged`. @throws STORE_FAILED
+ */
+export async function* listPacks(
+  store: StoreReader,
+  packId?: string,
+  damaged?: (key: string, problem: string) => void,
+): AsyncGenerator<PackPlace> {
+  const prefix = packId === undefined ? packsPrefix : `${packsPrefix}${packId.slice(0, 2)}/`
+  for await (const object of store.list(prefix)) {
+    const parsed = parsePackKey(object.key)
+    if (parsed !== undefined) yield { ...parsed, key: object.key, base: 0, sizeBytes: object.sizeBytes }
+  }
+  for await (const object of store.list(bundlesPrefix)) {
+    const members = await readBundle(store, object.key).catch((error: unknown) => {
+      if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
+      damaged?.(object.key, error.message)
+      return []
+    })
+    for (const member of members)
+      yield {
+        packId: member.packId,
+        generation: member.generation,
+        key: object.key,
+        base: member.offset,
+        sizeBytes: member.length,
+      }
+  }
+}
+
+/** The packs in a bundle. @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED */
+export async function readBundle(store: StoreReader, key: string): Promise<BundleMember[]> {
+  const id = parseBundleKey(key)
+  try {
+    if (id === undefined) throw new MalformedError('it is no object of ours')
+    const { bytes, sizeBytes } = await store.readTail(key, TAIL_BYTES)
+    const length = bundleTailBytes(bytes.subarray(-BUNDLE_FOOTER_BYTES), sizeBytes)
+    const tail =
+      length <= bytes.length
+        ? bytes.subarray(bytes.length - length)
+        : await store.read(key, sizeBytes - length, length)
+    return decodeBundleTail(tail, id)
+  } catch (error) {
+    if (!(error instanceof MalformedError)) throw error
+    throw new EverfoldError(
+      'DATA_DAMAGED',
+      `Bundle ${key} is damaged: ${error.message}. Run: everfold verify`,
+      {
+        cause: error,
+        details: { key },
+      },
+    )
   }
 }
 
@@ -110,21 +260,17 @@ export class PackCatalog {
  * Reads and checks one generation's directory from the store.
  * @throws OBJECT_NOT_FOUND; DATA_DAMAGED; STORE_FAILED
  */
-export async function readPackDirectory(
-  store: StoreReader,
-  packId: string,
-  generation: number,
-): Promise<PackDirectory> {
-  const key = packKey(packId, generation)
-  const { bytes: tail, sizeBytes } = await store.readTail(key, TAIL_BYTES)
+export async function readPackDirectory(store: StoreReader, place: PackPlace): Promise<PackDirectory> {
+  const { packId, generation, key, base } = place
   try {
+    const { tail, sizeBytes } = await readPackTail(store, place)
     const footer = decodePackFooter(tail, sizeBytes)
     const inTail = footer.directoryLength + PACK_FOOTER_BYTES <= tail.length
     const end = tail.length - PACK_FOOTER_BYTES
     const bytes = inTail
       ? tail.subarray(end - footer.directoryLength, end)
-      : await store.read(key, footer.directoryOffset, footer.directoryLength)
-    const directory = decodePackDirectory(bytes, footer, sizeBytes)
+      : await store.read(key, base + footer.directoryOffset, footer.directoryLength)
+    const directory = decodePackDirectory(bytes, footer, sizeBytes, { key, base })
     if (directory.id !== packId || directory.generation !== generation)
       throw new MalformedError('it is another pack than its name says')
     return directory
@@ -138,6 +284,21 @@ export async function readPackDirectory(
         details: { pack: packId, key },
       },
     )
+  }
+}
+
+async function readPackTail(
+  store: StoreReader,
+  place: PackPlace,
+): Promise<{ tail: Uint8Array; sizeBytes: number }> {
+  if (!place.key.startsWith(bundlesPrefix)) {
+    const { bytes, sizeBytes } = await store.readTail(place.key, TAIL_BYTES)
+    return { tail: bytes, sizeBytes }
+  }
+  const length = Math.min(TAIL_BYTES, place.sizeBytes)
+  return {
+    tail: await store.read(place.key, place.base + place.sizeBytes - length, length),
+    sizeBytes: place.sizeBytes,
   }
 }
 

@@ -1,5 +1,4 @@
 import { EverfoldError, isEverfoldError } from '../errors.js'
-import { packKey } from '../store/keys.js'
 import type { StoreReader } from '../store/store.js'
 import type { PackCatalog } from './catalog.js'
 import type { Crew } from './crew.js'
@@ -174,19 +173,21 @@ export class ChunkReader {
     }
   }
 
-  async #readFrom(directory: PackDirectory, task: ReadTask): Promise<TaskResult> {
-    const absent = task.chunks.filter((chunk) => !isPresent(directory, chunk))
-    if (absent.length > 0)
+  async #readFrom(newest: PackDirectory, task: ReadTask): Promise<TaskResult> {
+    const held = task.chunks.every((chunk) => isPresent(newest, chunk))
+    // An older generation may still hold what a newer one has left out.
+    const directory = held ? newest : await this.catalog.directoryWith(task.packId, task.chunks)
+    if (directory === undefined)
       throw new EverfoldError(
         'DATA_DAMAGED',
-        `Pack ${task.packId} no longer holds ${absent.length} chunks that a recovery point needs. Run: everfold verify`,
-        { details: { pack: task.packId, chunks: absent } },
+        `Pack ${task.packId} no longer holds chunks that a recovery point needs. Run: everfold verify`,
+        { details: { pack: task.packId, chunks: task.chunks.filter((chunk) => !isPresent(newest, chunk)) } },
       )
     const firstFrame = frameOfChunk(directory, task.chunks[0] ?? 0)
     const lastFrame = frameOfChunk(directory, task.chunks.at(-1) ?? 0)
     const from = directory.frameOffset[firstFrame] ?? 0
     const to = directory.frameOffset[lastFrame + 1] ?? 0
-    const stored = await this.#store.read(packKey(directory.id, directory.generation), from, to - from)
+    const stored = await this.#store.read(directory.key, from, to - from)
     const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from))
     const damaged: DamagedChunk[] = []
     for (const [i, chunk] of task.chunks.entries()) {

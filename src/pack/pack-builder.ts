@@ -56,12 +56,12 @@ export class PackBuilder {
     this.#storedBytes += result.stored.byteLength
   }
 
-  /** Closes the pack. Its tail is decoded again before anyone may write it (invariant 8). */
-  seal(): SealedPack {
+  /** The pack as it is now, as the given generation. Its tail is decoded again before anyone may write it (invariant 8). */
+  seal(generation = 0): SealedPack {
     const hashes = Buffer.concat(this.#hashes)
     const present = new Uint8Array(Math.ceil(this.#lengths.length / 8))
     for (let i = 0; i < this.#lengths.length; i++) present[i >> 3] = (present[i >> 3] ?? 0) | (1 << (i & 7))
-    const tail = encodePackTail(this.#frames, this.#lengths, present, hashes, 0)
+    const tail = encodePackTail(this.#frames, this.#lengths, present, hashes, generation)
     const sizeBytes = PACK_HEADER_BYTES + this.#storedBytes + tail.length
     const footer = decodePackFooter(tail, sizeBytes)
     const directory = decodePackDirectory(
@@ -71,6 +71,6 @@ export class PackBuilder {
     )
     if (Buffer.compare(directory.hashes, hashes) !== 0)
       throw new Error('a pack did not decode to what was encoded')
-    return { key: packKey(directory.id, 0), parts: [packHeader(), ...this.#stored, tail], directory }
+    return { key: packKey(directory.id, generation), parts: [packHeader(), ...this.#stored, tail], directory }
   }
 }

@@ -1,5 +1,6 @@
 import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
 import { bytesToHex, crc32, sha256 } from '../checksum.js'
+import { packKey } from '../store/keys.js'
 
 /*
  * A pack, format 1. All numbers little-endian.
@@ -46,7 +47,10 @@ export function packIdOf(hashes: Uint8Array): string {
 export interface PackDirectory {
   readonly id: string
   readonly generation: number
-  /** Bytes of the whole object. */
+  /** The object that holds the pack, and where in it the pack begins: 0, but for a pack in a bundle. */
+  readonly key: string
+  readonly base: number
+  /** Bytes of the whole pack. */
   readonly sizeBytes: number
   readonly frameCount: number
   readonly chunkCount: number
@@ -172,11 +176,15 @@ export function decodePackFooter(tail: Uint8Array, objectBytes: number): PackFoo
   return { directoryOffset, directoryLength, generation, directorySha256 }
 }
 
-/** @throws MalformedError if the bytes are not a directory that a writer of this format could have made. */
+/**
+ * @param place  Where the pack lies; by default an object of its own.
+ * @throws MalformedError if the bytes are not a directory that a writer of this format could have made
+ */
 export function decodePackDirectory(
   bytes: Uint8Array,
   footer: PackFooter,
-  objectBytes: number,
+  packBytes: number,
+  place?: { readonly key: string; readonly base: number },
 ): PackDirectory {
   if (Buffer.compare(sha256(bytes), footer.directorySha256) !== 0)
     throw new MalformedError("its directory's checksum is wrong")
@@ -187,10 +195,11 @@ export function decodePackDirectory(
     8 + frameCount * FRAME_ENTRY_BYTES + chunkCount * (4 + HASH_BYTES) + Math.ceil(chunkCount / 8)
   if (bytes.length !== expected || chunkCount === 0 || chunkCount > PACK_CHUNKS_MAX)
     throw new MalformedError('its directory has the wrong length')
-  const frames = readFrames(reader, frameCount)
+  const base = place?.base ?? 0
+  const frames = readFrames(reader, frameCount, base)
   if (
     frames.frameFirst[frameCount] !== chunkCount ||
-    frames.frameOffset[frameCount] !== footer.directoryOffset
+    frames.frameOffset[frameCount] !== base + footer.directoryOffset
   )
     throw new MalformedError('its frames do not add up')
   const chunkLength = new Uint32Array(chunkCount)
@@ -206,10 +215,13 @@ export function decodePackDirectory(
     throw new MalformedError('chunks beyond its last are present')
   const hashes = reader.bytes(chunkCount * HASH_BYTES).slice()
   reader.end()
+  const id = packIdOf(hashes)
   const directory: PackDirectory = {
-    id: packIdOf(hashes),
+    id,
     generation: footer.generation,
-    sizeBytes: objectBytes,
+    key: place?.key ?? packKey(id, footer.generation),
+    base,
+    sizeBytes: packBytes,
     frameCount,
     chunkCount,
     ...frames,
@@ -225,13 +237,14 @@ export function decodePackDirectory(
 function readFrames(
   reader: BinaryReader,
   frameCount: number,
+  base: number,
 ): Pick<PackDirectory, 'frameOffset' | 'framePlain' | 'frameCrc' | 'frameCodec' | 'frameFirst'> {
   const frameOffset = new Float64Array(frameCount + 1)
   const framePlain = new Uint32Array(frameCount)
   const frameCrc = new Uint32Array(frameCount)
   const frameCodec = new Uint8Array(frameCount)
   const frameFirst = new Uint32Array(frameCount + 1)
-  frameOffset[0] = PACK_HEADER_BYTES
+  frameOffset[0] = base + PACK_HEADER_BYTES
   for (let i = 0; i < frameCount; i++) {
     frameOffset[i + 1] = (frameOffset[i] ?? 0) + reader.u32()
     framePlain[i] = reader.u32()

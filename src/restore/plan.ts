@@ -1,6 +1,7 @@
 import type { ChainState } from '../chain/chain-state.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import { diskOf, flattenDisk } from '../chain/flatten.js'
+import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
 
@@ -11,10 +12,13 @@ export interface DiskPlan {
   readonly disk: string
   readonly sizeBytes: number
   readonly extents: ExtentList
+  /** Keeps garbage collection from what the plan reads, until it is ended. */
+  readonly pins: WorkPins
 }
 
 /**
- * Plans the reading of a disk. Reads runs, no packs.
+ * Plans the reading of a disk. Reads runs, no packs. Whoever is done with the plan ends its pins.
+ * @param state  Got from the chains in this very turn: only then is it certain that its runs are still there.
  * @throws DISK_UNKNOWN, CHAIN_DAMAGED, DATA_DAMAGED, OBJECT_NOT_FOUND, STORE_FAILED
  */
 export async function planDisk(
@@ -26,8 +30,14 @@ export async function planDisk(
   const point = state.points[index]
   if (point === undefined) throw new RangeError(`no point ${index}`)
   const disk = diskOf(state.machine, point, diskId)
-  const extents = await flattenDisk(repository.store, state, index, diskId)
-  return { machine: state.machine, point: point.id, disk: diskId, sizeBytes: disk.sizeBytes, extents }
+  const pins = repository.pins.begin()
+  try {
+    const extents = await flattenDisk(repository.store, state, index, diskId, pins)
+    return { machine: state.machine, point: point.id, disk: diskId, sizeBytes: disk.sizeBytes, extents, pins }
+  } catch (error) {
+    pins.end()
+    throw error
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import { readPackDirectory } from '../pack/catalog.js'
+import { type PackPlace, readPackDirectory } from '../pack/catalog.js'
 import { decodeJob } from '../pack/chunk-reader.js'
 import { CHUNK_GOOD, type DecodeResult } from '../pack/jobs.js'
 import { isPresent, PACK_HEADER_BYTES, type PackDirectory, packHeader } from '../pack/pack-format.js'
@@ -12,24 +12,17 @@ const READ_STORED_BYTES = 4 * 1024 * 1024
 const READ_PLAIN_BYTES = 8 * 1024 * 1024
 const READS_IN_FLIGHT = 3
 
-interface PackObject {
-  readonly key: string
-  readonly packId: string
-  readonly generation: number
-  readonly sizeBytes: number
-}
-
 /** Checks one pack object, or a sample of its frames. @throws STORE_FAILED */
 export async function verifyPack(
   repository: Repository,
-  object: PackObject,
+  object: PackPlace,
   sample: number,
   damage: DamageMap,
 ): Promise<{ readonly chunks: number; readonly bytes: number }> {
   let directory: PackDirectory
   try {
-    directory = await readPackDirectory(repository.store, object.packId, object.generation)
-    const header = await repository.store.read(object.key, 0, PACK_HEADER_BYTES)
+    directory = await readPackDirectory(repository.store, object)
+    const header = await repository.store.read(object.key, object.base, PACK_HEADER_BYTES)
     if (Buffer.compare(header, packHeader()) !== 0)
       damage.note(object.key, 'its header is damaged; its chunks may be whole')
   } catch (error) {
@@ -78,7 +71,7 @@ function* frameGroups(directory: PackDirectory): Generator<FrameGroup> {
 
 async function verifyFrames(
   repository: Repository,
-  object: PackObject,
+  object: PackPlace,
   directory: PackDirectory,
   group: FrameGroup,
   damage: DamageMap,

@@ -5,7 +5,7 @@ import type { Repository } from '../chain/repository.js'
 import { readSegment } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import { packsPrefix, parsePackKey } from '../store/keys.js'
+import { listPacks, type PackPlace } from '../pack/catalog.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { verifyPack } from './verify-pack.js'
 
@@ -108,15 +108,14 @@ async function verifyPacks(
   damage: DamageMap,
   options: VerifyOptions,
 ): Promise<Pick<VerifyResult, 'packs' | 'chunks' | 'readBytes'>> {
-  const found: { key: string; packId: string; generation: number; sizeBytes: number }[] = []
+  const found: PackPlace[] = []
   const missing = new Set(needed)
-  for await (const object of repository.store.list(packsPrefix)) {
-    const parsed = parsePackKey(object.key)
-    if (parsed === undefined) damage.note(object.key, 'it is no object of ours')
-    else {
-      found.push({ key: object.key, ...parsed, sizeBytes: object.sizeBytes })
-      missing.delete(parsed.packId)
-    }
+  const places = listPacks(repository.store, undefined, (key, problem) => {
+    damage.note(key, problem)
+  })
+  for await (const place of places) {
+    found.push(place)
+    missing.delete(place.packId)
   }
   for (const packId of missing) damage.losePack(packId, 'the pack is missing')
   const totalBytes = found.reduce((sum, object) => sum + object.sizeBytes, 0)

@@ -15,9 +15,14 @@ export function addReindex(program: Command): void {
       const result = await withRepository(options, command, async (repository) => {
         const progress = showProgress('reading packs', options.json === true)
         const index = await repository.index()
-        const rebuilt = await rebuildIndex(repository.store, index, (done, total) => {
-          progress.update(done, total)
-        }).finally(() => {
+        const rebuilt = await rebuildIndex(
+          repository.store,
+          repository.catalog.quarantine,
+          index,
+          (done, total) => {
+            progress.update(done, total)
+          },
+        ).finally(() => {
           progress.stop()
         })
         await index.putNote(COMPLETE, 'yes')

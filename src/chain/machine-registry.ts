@@ -1,0 +1,73 @@
+import { z } from 'zod'
+import { isEverfoldError } from '../errors.js'
+import { openSealedJson, sealJson } from '../sealed-json.js'
+import { machineKey } from '../store/keys.js'
+import type { StoreWriter } from '../store/store.js'
+
+/*
+ * machines/<number>, format 1: sealed JSON, one object per machine that ever had a chain, numbered without gaps from 0 and never
+ * removed. So all machines are found by asking for one number after the other: no listing has to be believed before
+ * something is deleted (invariant 5).
+ */
+
+const machineEntry = z.strictObject({
+  everfold: z.literal('machine'),
+  format: z.literal(1),
+  number: z.number().int().min(0),
+  machine: z.string(),
+})
+
+/** Entries that are asked for at once. */
+const READ_AHEAD = 32
+
+export class MachineRegistry {
+  readonly #store: StoreWriter
+  readonly #names = new Set<string>()
+  readonly #damaged: number[] = []
+  #next = 0
+
+  constructor(store: StoreWriter) {
+    this.#store = store
+  }
+
+  /** Numbers whose entries are damaged: which machines they name is not known. */
+  get damaged(): readonly number[] {
+    return this.#damaged
+  }
+
+  /** Names of all machines registered (but for damaged entries). @throws STORE_FAILED */
+  async names(): Promise<ReadonlySet<string>> {
+    for (let ahead = this.#next === 0 ? READ_AHEAD : 1; ; ahead = READ_AHEAD) {
+      const numbers = Array.from({ length: ahead }, (_, i) => this.#next + i)
+      const entries = await Promise.all(numbers.map((number) => this.#read(number)))
+      for (const [i, entry] of entries.entries()) {
+        if (entry === 'none') return this.#names
+        if (this.#next !== numbers[i]) continue
+        if (entry === 'damaged') this.#damaged.push(this.#next)
+        else this.#names.add(entry.machine)
+        this.#next++
+      }
+    }
+  }
+
+  /** Registers a machine that has a chain, durably; once is enough. @throws STORE_FULL, STORE_FAILED */
+  async add(machine: string): Promise<void> {
+    while (!(await this.names()).has(machine)) {
+      const entry = { everfold: 'machine', format: 1, number: this.#next, machine }
+      // If another writer took the number, names() reads on from there.
+      await this.#store.put(machineKey(this.#next), [sealJson(entry)])
+    }
+  }
+
+  async #read(number: number): Promise<'none' | 'damaged' | { readonly machine: string }> {
+    let bytes: Uint8Array
+    try {
+      bytes = await this.#store.readAll(machineKey(number))
+    } catch (error) {
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return 'none'
+      throw error
+    }
+    const entry = machineEntry.safeParse(openSealedJson(bytes))
+    return entry.success && entry.data.number === number ? entry.data : 'damaged'
+  }
+}

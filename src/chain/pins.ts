@@ -1,0 +1,70 @@
+/**
+ * What is in use right now by backups, restores and folds, so that garbage collection leaves it alone: packs by id, and run
+ * segments by id. In memory: whoever is not running uses nothing, and a store has one process at a time.
+ */
+export class Pins {
+  readonly #held = new Map<string, number>()
+  readonly #recorders = new Set<Set<string>>()
+  readonly #open = new Set<number>()
+  #begun = 0
+
+  /** Number of the newest work that ever began. */
+  get newest(): number {
+    return this.#begun
+  }
+
+  /** Is any work still going on that began as number `number` or earlier? */
+  anyOpenUpTo(number: number): boolean {
+    for (const open of this.#open) if (open <= number) return true
+    return false
+  }
+
+  /** Begins a piece of work that will pin things. */
+  begin(): WorkPins {
+    const mine = new Set<string>()
+    const number = ++this.#begun
+    this.#open.add(number)
+    let ended = false
+    return {
+      pin: (id) => {
+        if (ended) throw new Error('this work has ended')
+        for (const recorder of this.#recorders) recorder.add(id)
+        if (mine.has(id)) return
+        mine.add(id)
+        this.#held.set(id, (this.#held.get(id) ?? 0) + 1)
+      },
+      end: () => {
+        ended = true
+        this.#open.delete(number)
+        for (const id of mine) {
+          const count = (this.#held.get(id) ?? 1) - 1
+          if (count === 0) this.#held.delete(id)
+          else this.#held.set(id, count)
+        }
+        mine.clear()
+      },
+    }
+  }
+
+  /**
+   * The fence of a collection: from now on until `stop`, everything pinned is recorded, together with what is pinned
+   * already. What is not recorded when the collection decides was not in use at any time since the fence.
+   */
+  fence(): Fence {
+    const recorded = new Set(this.#held.keys())
+    this.#recorders.add(recorded)
+    return { used: (id) => recorded.has(id), stop: () => this.#recorders.delete(recorded) }
+  }
+}
+
+export interface WorkPins {
+  /** Must be called before the thing is relied on, in the same turn as the decision to. */
+  pin(id: string): void
+  /** Lets go of everything: the work was committed, or came to nothing. */
+  end(): void
+}
+
+export interface Fence {
+  used(id: string): boolean
+  stop(): void
+}

@@ -1,0 +1,127 @@
+import { ExtentList, PackTable } from '../chain/extent-list.js'
+import { overlay, overlayAll } from '../chain/overlay.js'
+import type { WorkPins } from '../chain/pins.js'
+import {
+  type RunRef,
+  readRun,
+  readSegment,
+  SEGMENT_EXTENTS_MAX,
+  type SegmentRef,
+  writeRun,
+} from '../chain/run-store.js'
+import type { StoreWriter } from '../store/store.js'
+
+export interface FoldLayer {
+  readonly run: RunRef
+  /** Of the disk, at the point of this run. */
+  readonly sizeBytes: number
+}
+
+export interface FoldCost {
+  readBytes: number
+  writtenBytes: number
+}
+
+/** A clean segment next to rewritten ones is taken along when those have fewer extents: segments stay few and large. */
+const SMALL_EXTENTS = 4 * 1024
+
+/**
+ * Folds runs, oldest first, into one. Only the segments of the oldest that the newer ones reach into are read and written
+ * again; the others are named as they are. Memory: the newer runs, and one segment of the oldest at a time.
+ */
+export async function foldRuns(
+  store: StoreWriter,
+  machine: string,
+  layers: readonly FoldLayer[],
+  pins: WorkPins,
+  cost: FoldCost,
+): Promise<RunRef> {
+  const [oldest, ...newer] = layers
+  if (oldest === undefined || newer.length === 0) throw new RangeError('fold takes two runs or more')
+  const packs = new PackTable()
+  const above = []
+  for (const layer of newer) {
+    above.push({ extents: await readRun(store, machine, layer.run, packs), sizeBytes: layer.sizeBytes })
+    cost.readBytes += approximateBytes(layer.run.segments)
+  }
+  const changes = overlayAll(above)
+  const olderEnd = Math.min(...newer.map((layer) => layer.sizeBytes))
+  const folder = new Folder(store, machine, oldest.run, changes, packs, pins, cost)
+  return folder.fold(olderEnd)
+}
+
+class Folder {
+  readonly #store: StoreWriter
+  readonly #machine: string
+  readonly #run: RunRef
+  readonly #changes: ExtentList
+  readonly #packs: PackTable
+  readonly #pins: WorkPins
+  readonly #cost: FoldCost
+  readonly #segments: SegmentRef[] = []
+  /** Extents that belong between the last segment written and the next. */
+  #open: ExtentList
+
+  constructor(
+    store: StoreWriter,
+    machine: string,
+    run: RunRef,
+    changes: ExtentList,
+    packs: PackTable,
+    pins: WorkPins,
+    cost: FoldCost,
+  ) {
+    this.#store = store
+    this.#machine = machine
+    this.#run = run
+    this.#changes = changes
+    this.#packs = packs
+    this.#pins = pins
+    this.#cost = cost
+    this.#open = new ExtentList(run.stride, packs)
+  }
+
+  async fold(olderEnd: number): Promise<RunRef> {
+    const { segments } = this.#run
+    for (const [i, segment] of segments.entries()) {
+      // A segment's zone reaches to the next one's begin, so that every change falls into exactly one zone.
+      const zoneStart = i === 0 ? 0 : segment.start
+      const zoneEnd = segments[i + 1]?.start ?? Infinity
+      const changes = this.#changes.slice(zoneStart, zoneEnd)
+      const clean = changes.length === 0 && segment.end <= olderEnd
+      if (clean && (this.#open.length === 0 || this.#open.length >= SMALL_EXTENTS)) {
+        await this.#flush()
+        this.#pins.pin(segment.id)
+        this.#segments.push(segment)
+        continue
+      }
+      const older = await readSegment(this.#store, this.#machine, segment, this.#packs)
+      this.#cost.readBytes += approximateBytes([segment])
+      this.#append(overlay(older, changes, olderEnd))
+      if (this.#open.length >= SEGMENT_EXTENTS_MAX) await this.#flush()
+    }
+    if (segments.length === 0) this.#append(this.#changes)
+    await this.#flush()
+    return { stride: this.#run.stride, segments: this.#segments }
+  }
+
+  #append(list: ExtentList): void {
+    if (this.#open.length === 0) this.#open = list
+    else for (let i = 0; i < list.length; i++) this.#open.appendPart(list, i, list.startOf(i), list.endOf(i))
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#open.length === 0) return
+    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, this.#open, (id) => {
+      this.#pins.pin(id)
+    })
+    this.#cost.writtenBytes += writtenBytes
+    this.#segments.push(...run.segments)
+    this.#open = new ExtentList(this.#run.stride, this.#packs)
+  }
+}
+
+/** For reports: what an extent takes on average. */
+function approximateBytes(segments: readonly SegmentRef[]): number {
+  return segments.reduce((sum, segment) => sum + segment.extents * 9 + 60, 0)
+}
