@@ -37,6 +37,7 @@ export const ERROR_CLASSES = {
   SOURCE_CHANGED: { http: 422, exit: 6 },
   TARGET_EXISTS: { http: 409, exit: 4 },
   TARGET_FAILED: { http: 500, exit: 6 },
+  TARGET_FULL: { http: 507, exit: 7 },
   OBJECT_NOT_FOUND: { http: 500, exit: 5 },
   STORE_FAILED: { http: 503, exit: 6 },
   STORE_FULL: { http: 507, exit: 7 },

@@ -13,6 +13,9 @@ export const MAIN =
   process.env['EVERFOLD_MAIN'] ?? fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url))
 if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: these tests run the built command. npm run build`)
 
+/** Whatever a JSON document holds: expectations look at it, not the type checker. */
+export type Json = ReturnType<typeof JSON.parse>
+
 export interface Run {
   readonly status: number | null
   readonly signal: NodeJS.Signals | null
@@ -54,7 +57,7 @@ export async function everfold(args: readonly string[], options: RunOptions = {}
 }
 
 /** Runs it with --json, expects success and one JSON document on standard output, and returns that. */
-export async function succeed(args: readonly string[], options: RunOptions = {}): Promise<any> {
+export async function succeed(args: readonly string[], options: RunOptions = {}): Promise<Json> {
   const run = await everfold([...args, '--json'], options)
   expect(run, `everfold ${args.join(' ')}\n${run.stdout}`).toMatchObject({ status: 0, stderr: '' })
   return JSON.parse(run.stdout)
@@ -63,7 +66,7 @@ export async function succeed(args: readonly string[], options: RunOptions = {})
 export interface Failure {
   readonly code: ErrorCode
   readonly message: string
-  readonly details: any
+  readonly details: Json
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
+import type { Json } from './everfold.js'
 import { type Extent, Workspace } from './workspace.js'
 
 let at: Workspace
@@ -122,7 +123,7 @@ describe('disks of a machine', () => {
     await at.write('b', c)
     await at.ok('backup', 'changing', 'vda=a', 'vdb=b', '--changed', `vdb=${await at.feed([[77, 1000]])}`)
     const points = await at.ok('points', 'changing')
-    expect(points.map((point: any) => point.disks.map((disk: any) => disk.id))).toEqual([
+    expect(points.map((point: Json) => point.disks.map((disk: Json) => disk.id))).toEqual([
       ['vda'],
       ['vda', 'vdb'],
       ['vdb'],

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { expect } from 'vitest'
 import { type ErrorCode } from '../src/errors.js'
-import { type Failure, fail, type RunOptions, succeed } from './everfold.js'
+import { type Failure, fail, type Json, type RunOptions, succeed } from './everfold.js'
 
 export type Extent = readonly [offset: number, length: number]
 
@@ -22,10 +22,10 @@ export class Workspace {
     this.options = { cwd: folder, env: { EVERFOLD_REPO: this.repo } }
   }
 
-  /** @param init  arguments for `everfold init`; undefined makes no repository */
-  static async make(init: readonly string[] | undefined = []): Promise<Workspace> {
+  /** @param init  arguments for `everfold init` */
+  static async make(init: readonly string[] | 'no repository' = []): Promise<Workspace> {
     const workspace = new Workspace(await mkdtemp(join(tmpdir(), 'everfold-test-')))
-    if (init !== undefined) await workspace.ok('init', ...init)
+    if (init !== 'no repository') await workspace.ok('init', ...init)
     return workspace
   }
 
@@ -43,7 +43,7 @@ export class Workspace {
   }
 
   /** Runs a command that has to succeed. @returns its JSON */
-  ok(...args: readonly string[]): Promise<any> {
+  ok(...args: readonly string[]): Promise<Json> {
     return succeed(args, this.options)
   }
 

@@ -16,7 +16,7 @@ export interface FinishableTarget extends DiskTarget {
 
 /**
  * A new file beside `path`, sparse, renamed to it at the end; or a block device, written in place.
- * @throws TARGET_EXISTS unless `force`; TARGET_FAILED
+ * @throws TARGET_EXISTS unless `force`; TARGET_FULL, TARGET_FAILED
  */
 export async function openFileTarget(
   path: string,
@@ -43,8 +43,14 @@ export async function openFileTarget(
       })
     const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`)
     const file = await open(temporary, 'wx', 0o600)
-    await file.truncate(sizeBytes)
-    return new NewFileTarget(path, temporary, file, force)
+    const target = new NewFileTarget(path, temporary, file, force)
+    try {
+      await file.truncate(sizeBytes)
+    } catch (error) {
+      await target.abandon()
+      throw error
+    }
+    return target
   } catch (error) {
     throw targetFailed(path, error)
   }
@@ -145,8 +151,9 @@ function targetFailed(path: string, error: unknown): unknown {
   if (error instanceof EverfoldError) return error
   const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(systemErrorCode(error) ?? '')
   const why = full ? 'there is no space left. Free some, or restore to another disk' : messageOf(error)
-  return new EverfoldError('TARGET_FAILED', `Cannot write ${path}: ${why}. Nothing was restored.`, {
-    cause: error,
-    details: { path, noSpace: full },
-  })
+  return new EverfoldError(
+    full ? 'TARGET_FULL' : 'TARGET_FAILED',
+    `Cannot write ${path}: ${why}. Nothing was restored.`,
+    { cause: error, details: { path } },
+  )
 }
