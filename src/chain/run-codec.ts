@@ -1,5 +1,6 @@
 import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
 import { bytesToHex, hexToBytes, sha256 } from '../checksum.js'
+import { PACK_CHUNKS_MAX } from '../pack/pack-format.js'
 import { ExtentList, type PackTable, ZEROS } from './extent-list.js'
 
 /*
@@ -17,6 +18,9 @@ import { ExtentList, type PackTable, ZEROS } from './extent-list.js'
  *                 bit 4  v: skip into the first chunk, in units
  *                 always v: length, in units
  *   trailer  32   SHA-256 of all bytes before it; in hex it is the segment's id
+ *
+ * One list has one encoding: the unit is the largest that fits, packs stand in the order in which extents first name
+ * them, each once, a number that would be 0 is left out, and neighbours that continue each other are joined.
  */
 
 export const RUN_FORMAT_VERSION = 1
@@ -110,8 +114,9 @@ export function decodeRun(bytes: Uint8Array, id: string, packs: PackTable): Exte
   for (let i = 0; i < packCount; i++) slots.push(packs.slotOf(bytesToHex(reader.bytes(32))))
   const count = reader.varint()
   if (count > reader.remaining) throw new MalformedError('it counts more extents than it holds')
+  if (new Set(slots).size !== slots.length) throw new MalformedError('it names a pack twice')
   const list = new ExtentList(stride, packs, Math.max(1, count))
-  readExtents(reader, list, count, slots, 2 ** unit)
+  readExtents(reader, list, count, slots, unit)
   reader.end()
   return list
 }
@@ -120,9 +125,12 @@ function readExtents(
   reader: BinaryReader,
   list: ExtentList,
   count: number,
-  slots: number[],
-  scale: number,
+  slots: readonly number[],
+  unit: number,
 ): void {
+  const scale = 2 ** unit
+  let isLargestUnit = unit === UNIT_MAX
+  let packsNamed = 0
   let end = 0
   let lastPack = 0
   let nextChunk = 0
@@ -132,15 +140,18 @@ function readExtents(
     const zeros = (flags & IS_ZEROS) !== 0
     if (zeros && (flags & (HAS_PACK | HAS_CHUNK | HAS_SKIP)) !== 0)
       throw new MalformedError('zeros that name a pack')
-    const gap = (flags & HAS_GAP) !== 0 ? reader.varint() * scale : 0
-    const packStep = (flags & HAS_PACK) !== 0 ? reader.signedVarint() : 0
-    const chunkStep = (flags & HAS_CHUNK) !== 0 ? reader.signedVarint() : 0
-    const skip = (flags & HAS_SKIP) !== 0 ? reader.varint() * scale : 0
-    const size = reader.varint() * scale
-    const offset = end + gap
-    if (size === 0 || !Number.isSafeInteger(offset + size))
-      throw new MalformedError('an extent has no valid length')
+    const gapUnits = (flags & HAS_GAP) !== 0 ? notZero(reader.varint()) : 0
+    const packStep = (flags & HAS_PACK) !== 0 ? notZero(reader.signedVarint()) : 0
+    const chunkStep = (flags & HAS_CHUNK) !== 0 ? notZero(reader.signedVarint()) : 0
+    const skipUnits = (flags & HAS_SKIP) !== 0 ? notZero(reader.varint()) : 0
+    const sizeUnits = notZero(reader.varint())
+    isLargestUnit ||= gapUnits % 2 === 1 || skipUnits % 2 === 1 || sizeUnits % 2 === 1
+    const skip = skipUnits * scale
+    const size = sizeUnits * scale
+    const offset = end + gapUnits * scale
     end = offset + size
+    if (!Number.isSafeInteger(end) || !Number.isSafeInteger(skip + size))
+      throw new MalformedError('an extent ends beyond 2^53')
     if (zeros) {
       list.append(offset, size, ZEROS, 0, 0)
       continue
@@ -148,14 +159,24 @@ function readExtents(
     const pack = lastPack + packStep
     const chunk = (packStep === 0 ? nextChunk : 0) + chunkStep
     const slot = slots[pack]
-    if (slot === undefined || chunk < 0 || chunk > 0xffff)
+    if (slot === undefined || chunk < 0 || chunk >= PACK_CHUNKS_MAX)
       throw new MalformedError('an extent names no chunk')
+    if (pack > packsNamed) throw new MalformedError('its packs are not in the order of its extents')
+    if (pack === packsNamed) packsNamed++
     if (list.stride > 0 && skip >= list.stride) throw new MalformedError('an extent skips a whole chunk')
     list.append(offset, size, slot, chunk, skip)
     lastPack = pack
     nextChunk = chunkAfter(list.stride, chunk, skip + size)
   }
   if (list.length !== count) throw new MalformedError('neighbouring extents are not joined')
+  if (packsNamed !== slots.length) throw new MalformedError('it names a pack that no extent needs')
+  if (!isLargestUnit) throw new MalformedError('its unit is too small')
+}
+
+/** A number that is written only where it is not 0. */
+function notZero(value: number): number {
+  if (value === 0) throw new MalformedError('a number that has to be left out is there')
+  return value
 }
 
 /** The chunk number that would continue an extent; only a prediction, so it need not be right. */
