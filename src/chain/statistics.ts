@@ -1,5 +1,5 @@
 import { packsPrefix } from '../store/keys.js'
-import type { PointState } from './chain-state.js'
+import type { Pin, PointState } from './chain-state.js'
 import type { Repository } from './repository.js'
 
 /** A point as it is listed. Sizes in bytes. */
@@ -9,6 +9,8 @@ export interface PointSummary {
   readonly kind: 'full' | 'incremental'
   readonly createdAt: string
   readonly note?: string
+  /** Keeps it from being removed. */
+  readonly pin?: Pin
   readonly disks: readonly { readonly id: string; readonly sizeBytes: number }[]
   readonly sizeBytes: number
   readonly readBytes: number
@@ -19,7 +21,7 @@ export interface PointSummary {
 }
 
 export function summarise(machine: string, point: PointState, index: number): PointSummary {
-  const { id, createdAt, note, readBytes, changedBytes, newBytes, storedBytes, seconds } = point
+  const { id, createdAt, note, pin, readBytes, changedBytes, newBytes, storedBytes, seconds } = point
   const disks = point.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes }))
   return {
     machine,
@@ -27,6 +29,7 @@ export function summarise(machine: string, point: PointState, index: number): Po
     kind: index === 0 ? 'full' : 'incremental',
     createdAt,
     ...(note === undefined ? {} : { note }),
+    ...(pin === undefined ? {} : { pin }),
     disks,
     sizeBytes: disks.reduce((sum, disk) => sum + disk.sizeBytes, 0),
     readBytes,

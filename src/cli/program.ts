@@ -1,9 +1,14 @@
 import { Command } from 'commander'
 import { addBackup } from './commands/backup.js'
+import { addDelete } from './commands/delete.js'
+import { addDeleteMachine } from './commands/delete-machine.js'
+import { addFold } from './commands/fold.js'
 import { addInit } from './commands/init.js'
+import { addPin, addUnpin } from './commands/pin.js'
 import { addPoints } from './commands/points.js'
 import { addReindex } from './commands/reindex.js'
 import { addRestore } from './commands/restore.js'
+import { addRetain } from './commands/retain.js'
 import { addStats } from './commands/stats.js'
 import { addVerify } from './commands/verify.js'
 
@@ -15,10 +20,29 @@ Examples:
   everfold backup web1 vda=/var/lib/images/web1.raw --changed vda=changes.json
   everfold points web1
   everfold restore web1 latest vda=/tmp/web1.raw
+  everfold retain web1 --daily 7 --weekly 4 --monthly 12 --save
   everfold verify
 
 Exit status: 0 done, 1 unexpected failure, 2 bad input, 3 not found, 4 busy or conflicting,
-             5 damaged data, 6 a file or the store failed, 7 no space left.`
+             5 damaged data, 6 a file or the store failed, 7 no space left,
+             8 the backup is safe, but the retention after it failed.`
+
+/** In the order in which the help lists them. */
+const COMMANDS = [
+  addInit,
+  addBackup,
+  addPoints,
+  addRestore,
+  addVerify,
+  addRetain,
+  addPin,
+  addUnpin,
+  addFold,
+  addDelete,
+  addDeleteMachine,
+  addReindex,
+  addStats,
+]
 
 /** The command line, ready to parse. It throws instead of exiting. */
 export function makeProgram(): Command {
@@ -28,7 +52,7 @@ export function makeProgram(): Command {
     .addHelpText('after', EXAMPLES)
     .showHelpAfterError('(see --help)')
     .exitOverride()
-  for (const add of [addInit, addBackup, addPoints, addRestore, addVerify, addReindex, addStats]) add(program)
+  for (const add of COMMANDS) add(program)
   for (const command of program.commands) {
     command.exitOverride()
     command.option('--json', 'print one JSON document on standard output and nothing else there')

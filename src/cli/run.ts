@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type OpenedRepository, openRepository } from '../chain/open-repository.js'
 import type { Repository } from '../chain/repository.js'
-import { ERROR_CLASSES, EverfoldError, messageOf } from '../errors.js'
+import { ERROR_CLASSES, type ErrorCode, EverfoldError, messageOf } from '../errors.js'
 import { showProgress } from './progress.js'
 
 /** Options that every command takes. */
@@ -61,6 +61,11 @@ export function collectPair(
   before: readonly (readonly [string, string])[] | undefined,
 ): readonly (readonly [string, string])[] {
   return [...(before ?? []), parsePair(text)]
+}
+
+/** An error as it stands inside a result. */
+export function errorJson(error: unknown): { readonly code: ErrorCode; readonly message: string } {
+  return { code: error instanceof EverfoldError ? error.code : 'INTERNAL', message: messageOf(error) }
 }
 
 /** Tells what went wrong. @returns the exit status */

@@ -4,6 +4,7 @@ import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError } from '../errors.js'
 import { type FoldCost, type FoldLayer, foldRuns } from './fold-runs.js'
+import { isPinned } from './pins.js'
 
 export interface FoldResult {
   readonly machine: string
@@ -95,10 +96,6 @@ export async function deleteMachine(
     })
     return { machine, removed }
   })
-}
-
-export function isPinned(point: PointState, nowMs: number): boolean {
-  return point.pin !== undefined && (point.pin.until === undefined || Date.parse(point.pin.until) > nowMs)
 }
 
 function checkRemoval(state: ChainState, remove: ReadonlySet<string>, nowMs: number): void {

@@ -2,12 +2,15 @@ import { readFile, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import { type BackupResult, backUp, type DiskBackup } from '../../chain/backup.js'
+import type { Repository } from '../../chain/repository.js'
 import { EverfoldError, messageOf } from '../../errors.js'
 import { decodeFeed } from '../../feed/decode-feed.js'
 import { type DiskSource, openDiskSource } from '../../feed/disk-source.js'
+import { retainAfterBackup } from '../../merge/retain.js'
 import { bytes } from '../output.js'
 import { showProgress } from '../progress.js'
-import { type CommonOptions, collectPair, parsePair, printResult, withRepository } from '../run.js'
+import { type CommonOptions, collectPair, errorJson, parsePair, printResult, withRepository } from '../run.js'
+import { idList, points } from './fold.js'
 
 type Pair = readonly [string, string]
 
@@ -16,6 +19,9 @@ interface BackupOptions extends CommonOptions {
   readonly note?: string
   readonly chunker?: 'fixed' | 'cdc'
 }
+
+/** The point is safe, but what its machine's retention policy wanted was not done. */
+const EXIT_RETENTION_FAILED = 8
 
 /** Larger feeds are refused: 1 GiB of JSON names some 25 million extents. */
 const FEED_BYTES_MAX = 1024 ** 3
@@ -60,7 +66,7 @@ Examples:
           try {
             for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
             refuseUnusedFeeds(opened, options)
-            return await backUp(repository, {
+            const backup = await backUp(repository, {
               machine,
               disks: opened,
               ...(options.note === undefined ? {} : { note: options.note }),
@@ -68,6 +74,8 @@ Examples:
                 progress.update(done, total)
               },
             })
+            const retention = await retainQuietly(repository, backup.machine)
+            return { ...backup, ...(retention === undefined ? {} : { retention }) }
           } finally {
             progress.stop()
             for (const disk of opened) await disk.source.close()
@@ -77,6 +85,24 @@ Examples:
       )
       await printResult(options, result, () => describe(result))
     })
+}
+
+/** What the saved retention policy did after the backup; undefined if none is saved. */
+type AfterBackup = { readonly removed: readonly string[] } | { readonly error: ReturnType<typeof errorJson> }
+
+/** The backup is safe whatever comes of this: that is told, and the exit status says it. */
+async function retainQuietly(repository: Repository, machine: string): Promise<AfterBackup | undefined> {
+  try {
+    const removed = await retainAfterBackup(repository, machine)
+    return removed === undefined ? undefined : { removed }
+  } catch (error) {
+    const told = errorJson(error)
+    process.stderr.write(
+      `everfold: the backup is safe, but retention failed: ${told.message} [${told.code}]\n`,
+    )
+    process.exitCode = EXIT_RETENTION_FAILED
+    return { error: told }
+  }
 }
 
 function parseDisk(text: string): Pair {
@@ -134,10 +160,13 @@ function refuseUnusedFeeds(disks: readonly DiskBackup[], options: BackupOptions)
       )
 }
 
-function describe(result: BackupResult): string {
+function describe(result: BackupResult & { readonly retention?: AfterBackup }): string {
+  const { retention } = result
+  const removed = retention !== undefined && 'removed' in retention ? retention.removed : []
   const { machine, point, kind, seconds } = result
   return (
     `Point ${point} of ${machine} (${kind}) is safe: read ${bytes(result.readBytes)}, changed ${bytes(result.changedBytes)}, ` +
-    `new ${bytes(result.newBytes)}, stored ${bytes(result.storedBytes)}, in ${seconds.toFixed(1)} s.`
+    `new ${bytes(result.newBytes)}, stored ${bytes(result.storedBytes)}, in ${seconds.toFixed(1)} s.` +
+    (removed.length === 0 ? '' : `\nRetention removed ${points(removed.length)}: ${idList(removed)}.`)
   )
 }

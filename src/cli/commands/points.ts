@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { type PointSummary, summarise } from '../../chain/statistics.js'
+import { isPinned, pinText } from '../../merge/pins.js'
 import { bytes, table, time } from '../output.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 
@@ -39,8 +40,13 @@ function listing(points: readonly PointSummary[]): Promise<string> {
       bytes(point.newBytes),
       bytes(point.storedBytes),
       point.disks.map((disk) => disk.id).join(','),
-      point.note ?? '',
+      remarks(point),
     ]),
     [0, 1, 2, 3, 8, 9],
   )
+}
+
+function remarks({ note, pin }: PointSummary): string {
+  const pinned = pin !== undefined && isPinned({ pin }, Date.now()) ? [pinText(pin)] : []
+  return [...pinned, ...(note === undefined ? [] : [note])].join('; ')
 }

@@ -1,0 +1,38 @@
+import type { Command } from 'commander'
+import { EverfoldError } from '../../errors.js'
+import { deleteMachine } from '../../merge/fold.js'
+import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { points } from './fold.js'
+
+interface DeleteMachineOptions extends CommonOptions {
+  readonly yes?: true
+}
+
+export function addDeleteMachine(program: Command): void {
+  program
+    .command('delete-machine')
+    .description('Remove a machine with all of its points, pinned ones included.')
+    .argument('<machine>')
+    .option('--yes', 'yes, all of its points')
+    .addHelpText(
+      'after',
+      '\nThe space comes back with the next: everfold gc\n\nExample:\n  everfold delete-machine web1 --yes',
+    )
+    .action(async (machine: string, options: DeleteMachineOptions, command: Command) => {
+      const result = await withRepository(options, command, async (repository) => {
+        const { state } = await repository.chains.get(machine)
+        if (options.yes === true) return deleteMachine(repository, machine)
+        const pinned = state.points.filter((point) => point.pin !== undefined).length
+        throw new EverfoldError(
+          'ARGUMENT_INVALID',
+          `This would remove ${points(state.points.length)} of "${machine}"${pinned > 0 ? `, ${pinned} of them pinned` : ''}, for ever. If that is what you want, add --yes.`,
+          { details: { machine, points: state.points.length, pinned } },
+        )
+      })
+      await printResult(
+        options,
+        result,
+        () => `Removed the machine ${machine} with its ${points(result.removed.length)}.`,
+      )
+    })
+}

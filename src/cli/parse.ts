@@ -1,0 +1,40 @@
+import { z } from 'zod'
+import { EverfoldError } from '../errors.js'
+
+/** Option values that several commands take. For commander; what is thrown comes out with its own code. */
+
+/** A whole number from 0 on. @throws ARGUMENT_INVALID */
+export function parseWhole(text: string): number {
+  const value = Number(text)
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value
+  throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from 0 on.`)
+}
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, min: 60, h: 3600, d: 86_400, w: 604_800 }
+
+/** A duration such as `2d`. @returns seconds @throws ARGUMENT_INVALID */
+export function parseDuration(text: string): number {
+  const [, count, unit] = /^(\d+)\s*(s|min|h|d|w)$/i.exec(text) ?? []
+  const seconds = Number(count) * (SECONDS[unit?.toLowerCase() ?? ''] ?? Number.NaN)
+  if (Number.isSafeInteger(seconds)) return seconds
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `"${text}" is no duration. Write a whole number and a unit: 90s, 30min, 36h, 2d or 1w.`,
+  )
+}
+
+/**
+ * A moment: ISO 8601, without a zone in local time; or a day, which means its end, so that what lasts until then lasts
+ * through it. @returns milliseconds since 1970, UTC @throws ARGUMENT_INVALID
+ */
+export function parseMoment(text: string): number {
+  if (z.iso.date().safeParse(text).success) {
+    const [year = 0, month = 0, day = 0] = text.split('-').map(Number)
+    return new Date(year, month - 1, day + 1).getTime()
+  }
+  if (z.iso.datetime({ offset: true, local: true }).safeParse(text).success) return Date.parse(text)
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `"${text}" is no time. Write a day such as 2026-12-31, or a time such as 2026-12-31T18:00:00Z.`,
+  )
+}
