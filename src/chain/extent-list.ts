@@ -18,6 +18,11 @@ export class PackTable {
     return slot
   }
 
+  /** The slot of a pack, if it has one. */
+  find(packId: string): number | undefined {
+    return this.#slots.get(packId)
+  }
+
   /** A slot for a pack that is still being filled; {@link name} gives it its id once that is known. */
   reserve(): number {
     return this.#ids.push('') - 1

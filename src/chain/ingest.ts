@@ -237,7 +237,7 @@ export class Ingest {
       this.#idleBuffers.push(result.plain)
     }
     this.#record(batch.disk.run, decision)
-    if (this.#builder.storedBytes >= this.#parts.settings.packSize) await this.#closePack()
+    if (this.#builder.isFull(this.#parts.settings.packSize)) await this.#closePack()
   }
 
   /** Adds the batch's chunks to the disk's run, now that each has an address. */

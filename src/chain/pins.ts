@@ -68,3 +68,24 @@ export interface Fence {
   used(id: string): boolean
   stop(): void
 }
+
+/** Remembers, for objects condemned by this process, which work was going on at that time. */
+export class CondemnedDuring {
+  readonly #pins: Pins
+  readonly #work = new Map<string, number>()
+
+  constructor(pins: Pins) {
+    this.#pins = pins
+  }
+
+  /** `newestWork`: number of the newest work that had begun. */
+  note(key: string, newestWork: number): void {
+    this.#work.set(key, newestWork)
+  }
+
+  /** Is any work of that time still going on? The collection's own work of this round does not count. */
+  isAnyoneLeft(key: string): boolean {
+    const work = this.#work.get(key)
+    return work !== undefined && this.#pins.anyOpenUpTo(work)
+  }
+}

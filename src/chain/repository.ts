@@ -12,7 +12,7 @@ import { repositoryKey } from '../store/keys.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
-import { Pins } from './pins.js'
+import { CondemnedDuring, Pins } from './pins.js'
 
 /** See docs/design.md for the figures behind these. */
 export const FRAME_SIZE_DEFAULT = 512 * 1024
@@ -46,6 +46,8 @@ export class Repository {
   readonly chains: Chains
   /** What is in use right now: garbage collection leaves it alone. */
   readonly pins = new Pins()
+  /** Who was at work when an object was condemned: it stays until they are done. */
+  readonly condemnedDuring = new CondemnedDuring(this.pins)
   /** One collection of garbage at a time; one fold of a machine at a time. */
   readonly collecting = new KeyedMutex()
   readonly folding = new KeyedMutex()

@@ -54,6 +54,7 @@ export class PackCatalog {
   mayReference(directory: PackDirectory, chunk: number): boolean {
     return (
       isPresent(directory, chunk) &&
+      (this.#places.get(directory.id)?.generation ?? 0) <= directory.generation &&
       !this.#closed.has(directory.id) &&
       !this.quarantine.isCondemned(directory.id, directory.generation) &&
       !this.quarantine.isDamaged(directory.id, chunk)

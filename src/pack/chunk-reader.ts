@@ -40,6 +40,9 @@ export interface ReadTask {
 export interface DamagedChunk {
   readonly packId: string
   readonly chunk: number
+  /** Where it is in the task's plain bytes. */
+  readonly from: number
+  readonly length: number
   readonly reason: string
 }
 
@@ -190,12 +193,16 @@ export class ChunkReader {
     const stored = await this.#store.read(directory.key, from, to - from)
     const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from))
     const damaged: DamagedChunk[] = []
+    let end = 0
     for (const [i, chunk] of task.chunks.entries()) {
       const state = result.state[i]
+      const from = end
+      const length = directory.chunkLength[chunk] ?? 0
+      end += length
       if (state === CHUNK_GOOD) continue
       const reason =
         state === CHUNK_HASH_WRONG ? 'its bytes do not have its hash' : 'its frame cannot be decompressed'
-      damaged.push({ packId: task.packId, chunk, reason })
+      damaged.push({ packId: task.packId, chunk, from, length, reason })
     }
     return { plain: new Uint8Array(result.plain), damaged }
   }

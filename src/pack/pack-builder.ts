@@ -8,6 +8,7 @@ import {
   PACK_CHUNKS_MAX,
   PACK_FOOTER_BYTES,
   PACK_HEADER_BYTES,
+  PACK_PLAIN_BYTES_MAX,
   type PackDirectory,
   packHeader,
 } from './pack-format.js'
@@ -26,13 +27,23 @@ export class PackBuilder {
   readonly #lengths: number[] = []
   readonly #hashes: Uint8Array[] = []
   #storedBytes = 0
+  #plainBytes = 0
 
   get chunkCount(): number {
     return this.#lengths.length
   }
 
+  get plainBytes(): number {
+    return this.#plainBytes
+  }
+
   get storedBytes(): number {
     return this.#storedBytes
+  }
+
+  /** Is it time to close it? */
+  isFull(packSize: number): boolean {
+    return this.#storedBytes >= packSize || this.#plainBytes >= PACK_PLAIN_BYTES_MAX
   }
 
   /** Would `chunks` more chunks exceed what one pack can number? */
@@ -50,7 +61,10 @@ export class PackBuilder {
         codec: result.codec[i] ?? 0,
         chunks: frameChunks[i] ?? 0,
       })
-    for (const length of lengths) this.#lengths.push(length)
+    for (const length of lengths) {
+      this.#lengths.push(length)
+      this.#plainBytes += length
+    }
     this.#hashes.push(hashes)
     this.#stored.push(new Uint8Array(result.stored))
     this.#storedBytes += result.stored.byteLength

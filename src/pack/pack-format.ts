@@ -29,6 +29,8 @@ const FRAME_ENTRY_BYTES = 16
 const HASH_BYTES = 32
 /** Chunks that one pack numbers at most: keeps a directory under 3 MiB. */
 export const PACK_CHUNKS_MAX = 0xffff
+/** Plain bytes after which a pack is closed however small it is stored: positions in a pack fit into 32 bits. */
+export const PACK_PLAIN_BYTES_MAX = 2 ** 30
 
 export const CODEC_RAW = 0
 export const CODEC_ZSTD = 1

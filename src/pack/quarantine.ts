@@ -27,6 +27,8 @@ const damagedPack = z
   .strictObject({
     pack: sha256,
     generation: count,
+    /** The object that holds this generation. */
+    key: z.string(),
     /** Numbers of its chunks that cannot be read; absent: none of it can. */
     chunks: z.array(count).readonly().optional(),
   })
@@ -62,6 +64,7 @@ export class Quarantine {
   #state: QuarantineState = NOTHING
   /** pack id + generation of everything condemned. */
   #condemned = new Set<string>()
+  #objects = new Map<string, CondemnedObject>()
   /** Damaged chunks by pack id; `true`: all of them. */
   #damaged = new Map<string, ReadonlySet<number> | true>()
   #loading: Promise<void> | undefined
@@ -102,6 +105,10 @@ export class Quarantine {
     return this.#condemned.has(nameOf(packId, generation))
   }
 
+  condemnedObject(key: string): CondemnedObject | undefined {
+    return this.#objects.get(key)
+  }
+
   /** The generation to begin with when a pack with this id is written anew: above any that is on its way out. */
   freeGeneration(packId: string): number {
     let free = 0
@@ -119,6 +126,7 @@ export class Quarantine {
 
   #take(state: QuarantineState): void {
     this.#state = state
+    this.#objects = new Map(state.condemned.map((object) => [object.key, object]))
     this.#condemned = new Set(
       state.condemned.flatMap((object) => object.packs.map((pack) => nameOf(pack.id, pack.generation))),
     )
@@ -139,8 +147,16 @@ async function readNewest(store: StoreReader): Promise<QuarantineState> {
     if (number !== undefined) numbers.push(number)
   }
   for (const number of numbers.sort((a, b) => b - a)) {
-    const state = await readState(store, number)
-    if (state !== undefined) return state
+    let state = await readState(store, number)
+    if (state === undefined) continue
+    // The listing may have been short: numbers are without gaps.
+    for (
+      let next = await readState(store, number + 1);
+      next !== undefined;
+      next = await readState(store, next.number + 1)
+    )
+      state = next
+    return state
   }
   return NOTHING
 }

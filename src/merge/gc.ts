@@ -1,0 +1,442 @@
+import type { ChainState } from '../chain/chain-state.js'
+import type { Fence, WorkPins } from '../chain/pins.js'
+import type { Repository } from '../chain/repository.js'
+import { EverfoldError } from '../errors.js'
+import type { PackPlace } from '../pack/catalog.js'
+import type { CondemnedObject } from '../pack/quarantine.js'
+import {
+  bundlesPrefix,
+  chainKey,
+  chainsPrefix,
+  parseChainKey,
+  parseQuarantineKey,
+  parseRunKey,
+  quarantinePrefix,
+  runsPrefix,
+} from '../store/keys.js'
+import { type JoinCandidate, joinPacks } from './join-packs.js'
+import { allHeads, markHeads, type References } from './live.js'
+import { rewritePack } from './rewrite-pack.js'
+import { holdsAllLive, placesById, type SurveyedPack, survey } from './survey.js'
+
+export interface GcOptions {
+  /** Says what would be done, and does nothing. */
+  readonly dryRun?: boolean
+  /** Packs of which more than this share (0 to 1, of plain bytes) is dead are rewritten. */
+  readonly deadShareMax?: number
+  /** Completed rounds, after the one that condemned it, that an object lies in quarantine. */
+  readonly graceRounds?: number
+  readonly onProgress?: (done: number, total: number) => void
+}
+
+export interface GcResult {
+  readonly dryRun: boolean
+  /** Number of this round, counted over the repository's life. */
+  readonly round: number
+  readonly packs: number
+  readonly liveBytes: number
+  /** Stored bytes of chunks that nothing needs and that are still in packs which stay. */
+  readonly deadBytes: number
+  /** Put into quarantine by this round. */
+  readonly condemnedObjects: number
+  readonly condemnedBytes: number
+  readonly rewrittenPacks: number
+  readonly joinedPacks: number
+  readonly writtenBytes: number
+  /** Removed from the store by this round. */
+  readonly removedObjects: number
+  readonly removedBytes: number
+  /** Waiting in quarantine after this round. */
+  readonly waitingBytes: number
+  readonly seconds: number
+}
+
+export const DEAD_SHARE_MAX_DEFAULT = 0.4
+export const GRACE_ROUNDS_DEFAULT = 1
+/** A pack of less than this part of the pack size is small. */
+const SMALL_PART = 4
+/** Superseded chain states that are kept below the newest, should that rot. */
+const CHAIN_STATES_KEPT = 2
+/** Records of quarantine kept below the newest. */
+const QUARANTINE_RECORDS_KEPT = 2
+
+/**
+ * Finds what no point needs and gives its space back, beside backups, folds and restores. Interrupted at any step, it can start again. The
+ * order is that of invariant 2: out of reach in chain state (before we begin), out of the index, condemned, removed.
+ * @throws ARGUMENT_INVALID; CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND: it is not certain what is needed, and
+ *         nothing was removed; STORE_FAILED, STORE_FULL
+ */
+export async function collectGarbage(repository: Repository, options: GcOptions = {}): Promise<GcResult> {
+  const deadShareMax = options.deadShareMax ?? DEAD_SHARE_MAX_DEFAULT
+  const graceRounds = options.graceRounds ?? GRACE_ROUNDS_DEFAULT
+  if (!(deadShareMax >= 0 && deadShareMax <= 1))
+    throw new EverfoldError('ARGUMENT_INVALID', 'The dead share is from 0% to 100%.')
+  if (!Number.isInteger(graceRounds) || graceRounds < 0)
+    throw new EverfoldError('ARGUMENT_INVALID', 'The grace is a whole number of rounds.')
+  return repository.collecting.run('gc', async () => {
+    const fence = repository.pins.fence()
+    const pins = repository.pins.begin()
+    await repository.catalog.quarantine.load(repository.store)
+    const collection = new Collection(repository, { ...options, deadShareMax, graceRounds }, fence)
+    try {
+      return await collection.run(pins)
+    } finally {
+      collection.reopenPacks()
+      pins.end()
+      fence.stop()
+    }
+  })
+}
+
+/** What of a bundle is needed. */
+interface BundleUse {
+  readonly packs: SurveyedPack[]
+  liveStored: number
+}
+
+interface Counts {
+  liveBytes: number
+  deadBytes: number
+  condemnedObjects: number
+  condemnedBytes: number
+  rewrittenPacks: number
+  joinedPacks: number
+  writtenBytes: number
+  removedObjects: number
+  removedBytes: number
+}
+
+/** One round. */
+class Collection {
+  readonly #repository: Repository
+  readonly #options: GcOptions & { readonly deadShareMax: number; readonly graceRounds: number }
+  readonly #fence: Fence
+  readonly #round: number
+  readonly #condemned: CondemnedObject[] = []
+  readonly #reprieved = new Set<string>()
+  readonly #removed = new Set<string>()
+  /** Members of bundles that are dead or lie elsewhere now, by id and generation. */
+  readonly #bundledOut = new Set<string>()
+  readonly #bundles = new Map<string, BundleUse>()
+  readonly #closed: string[] = []
+  readonly #counts: Counts = {
+    liveBytes: 0,
+    deadBytes: 0,
+    condemnedObjects: 0,
+    condemnedBytes: 0,
+    rewrittenPacks: 0,
+    joinedPacks: 0,
+    writtenBytes: 0,
+    removedObjects: 0,
+    removedBytes: 0,
+  }
+
+  constructor(
+    repository: Repository,
+    options: GcOptions & { readonly deadShareMax: number; readonly graceRounds: number },
+    fence: Fence,
+  ) {
+    this.#repository = repository
+    this.#options = options
+    this.#fence = fence
+    this.#round = repository.catalog.quarantine.state.round + 1
+  }
+
+  /** Whatever came of it: packs that are not condemned may be referred to again. */
+  reopenPacks(): void {
+    for (const packId of this.#closed.splice(0)) this.#repository.catalog.openPack(packId)
+  }
+
+  async run(pins: WorkPins): Promise<GcResult> {
+    const started = this.#repository.environment.monotonicMs()
+    // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
+    const heads = await allHeads(this.#repository, pins)
+    const references = await markHeads(this.#repository, heads)
+    const places = await placesById(this.#repository)
+    const small: JoinCandidate[] = []
+    let done = 0
+    for (const [packId, generations] of places) {
+      await this.#sweepPack(packId, generations, references, small)
+      this.#options.onProgress?.(++done, places.size)
+    }
+    await this.#join(small, places)
+    await this.#condemnEmptyBundles(places)
+    if (this.#options.dryRun !== true) {
+      await this.#finishRound()
+      await this.#sweepRuns(heads)
+      await this.#sweepStates(heads)
+    }
+    const waiting = await this.#waitingBytes()
+    return {
+      dryRun: this.#options.dryRun === true,
+      round: this.#round,
+      packs: places.size,
+      ...this.#counts,
+      liveBytes: Math.round(this.#counts.liveBytes),
+      deadBytes: Math.round(this.#counts.deadBytes),
+      waitingBytes: waiting,
+      seconds: Math.round(this.#repository.environment.monotonicMs() - started) / 1000,
+    }
+  }
+
+  /** Looks at all generations of a pack, newest first: removes, condemns, rewrites, or leaves alone. */
+  async #sweepPack(
+    packId: string,
+    generations: readonly PackPlace[],
+    references: References,
+    small: JoinCandidate[],
+  ): Promise<void> {
+    let serving: SurveyedPack | undefined
+    for (const place of generations) {
+      const pack = await survey(this.#repository, place, references)
+      if (pack === undefined) continue
+      if (serving !== undefined && holdsAllLive(serving)) {
+        await this.#outdated(place)
+        continue
+      }
+      const condemned = this.#repository.catalog.quarantine.isCondemned(packId, place.generation)
+      if (pack.liveChunks === 0) {
+        await this.#dead(pack, condemned)
+        continue
+      }
+      // Needed, and no newer generation holds all that is needed.
+      serving ??= pack
+      this.#counts.liveBytes += pack.liveStored
+      if (condemned) await this.#reprieve(pack)
+      else if (generations.length === 1) await this.#shrink(pack, small)
+    }
+  }
+
+  /** A newer generation has taken this one's place. */
+  async #outdated(place: PackPlace): Promise<void> {
+    const known = this.#condemnedAs(place.key)
+    if (known === undefined) this.#condemn(place)
+    else await this.#removeIfDue(known, place)
+  }
+
+  /** No run refers to any of its chunks. */
+  async #dead(pack: SurveyedPack, condemned: boolean): Promise<void> {
+    const { place, directory } = pack
+    if (condemned) {
+      const known = this.#condemnedAs(place.key)
+      if (known !== undefined) await this.#removeIfDue(known, place)
+      return
+    }
+    // From the check to the closing there is no wait: who asks after this is told no.
+    if (this.#fence.used(place.packId)) return
+    if (this.#options.dryRun === true) {
+      this.#condemn(place)
+      return
+    }
+    this.#close(place.packId)
+    const index = await this.#repository.index()
+    if (await index.hasPack(place.packId)) {
+      await index.removeChunks(place.packId, directory.hashes)
+      await index.forgetPack(place.packId)
+    }
+    this.#condemn(place)
+  }
+
+  #close(packId: string): void {
+    this.#repository.catalog.closePack(packId)
+    this.#closed.push(packId)
+  }
+
+  /** Condemned as dead, and now a run refers to it: it stays, and is known again. */
+  async #reprieve(pack: SurveyedPack): Promise<void> {
+    if (this.#options.dryRun === true) return
+    this.#reprieved.add(pack.place.key)
+    await (await this.#repository.index()).addPack(
+      pack.place.packId,
+      pack.directory.hashes,
+      inverted(pack.directory.present),
+    )
+  }
+
+  /** Leaves dead chunks out, if that is worth it; a small pack may be joined with others instead. */
+  async #shrink(pack: SurveyedPack, small: JoinCandidate[]): Promise<void> {
+    const { place, directory } = pack
+    const deadStored = sumStored(directory) - pack.liveStored
+    this.#counts.deadBytes += deadStored
+    const sparse = pack.livePlain < pack.presentPlain * (1 - this.#options.deadShareMax)
+    if (this.#fence.used(place.packId) || !holdsAllLive(pack)) return
+    if (place.key.startsWith(bundlesPrefix)) this.#inBundle(pack)
+    else if (place.sizeBytes < this.#repository.config.packSize / SMALL_PART) small.push({ pack, sparse })
+    else if (sparse) await this.#rewrite(pack)
+  }
+
+  #inBundle(pack: SurveyedPack): void {
+    const { key } = pack.place
+    const use = this.#bundles.get(key)
+    if (use === undefined) this.#bundles.set(key, { packs: [pack], liveStored: pack.liveStored })
+    else {
+      use.packs.push(pack)
+      use.liveStored += pack.liveStored
+    }
+  }
+
+  async #rewrite(pack: SurveyedPack): Promise<void> {
+    const { place, directory } = pack
+    if (this.#fence.used(place.packId)) return
+    this.#counts.rewrittenPacks++
+    if (this.#options.dryRun === true) {
+      this.#counts.condemnedBytes += Math.round(sumStored(directory) - pack.liveStored)
+      return
+    }
+    const { catalog, store } = this.#repository
+    this.#close(place.packId)
+    try {
+      await (await this.#repository.index()).removeChunks(place.packId, directory.hashes, inverted(pack.live))
+      const generation = ((await catalog.highestGeneration(place.packId)) ?? place.generation) + 1
+      const rewritten = await rewritePack(this.#repository, directory, pack.live, generation)
+      if (rewritten === undefined) return
+      if ((await store.put(rewritten.directory.key, rewritten.parts)) === 'exists') return
+      this.#counts.writtenBytes += rewritten.sizeBytes
+      catalog.add(rewritten.directory)
+      this.#counts.deadBytes -= sumStored(directory) - pack.liveStored
+      this.#condemn(place)
+    } finally {
+      catalog.openPack(place.packId)
+    }
+  }
+
+  /** Joins small packs into bundles, when enough of them have come together. */
+  async #join(
+    small: readonly JoinCandidate[],
+    places: ReadonlyMap<string, readonly PackPlace[]>,
+  ): Promise<void> {
+    const joined = await joinPacks(this.#repository, small, this.#fence, this.#options.dryRun === true)
+    this.#counts.joinedPacks += joined.packs.length
+    this.#counts.writtenBytes += joined.writtenBytes
+    for (const packId of joined.packs) {
+      for (const place of places.get(packId) ?? []) this.#condemn(place)
+    }
+    for (const pack of joined.leftSparse) await this.#rewrite(pack)
+  }
+
+  /** A bundle goes as a whole: once none of its packs is the one to read. */
+  async #condemnEmptyBundles(places: ReadonlyMap<string, readonly PackPlace[]>): Promise<void> {
+    const members = new Map<string, PackPlace[]>()
+    for (const generations of places.values())
+      for (const place of generations) {
+        if (!place.key.startsWith(bundlesPrefix)) continue
+        const list = members.get(place.key)
+        if (list === undefined) members.set(place.key, [place])
+        else list.push(place)
+      }
+    for (const [key, list] of members) {
+      const gone = list.every((place) => this.#isOnItsWayOut(place))
+      const known = this.#condemnedAs(key)
+      if (known !== undefined && !gone) this.#reprieved.add(key)
+      else if (known !== undefined) await this.#removeIfDue(known, ...list)
+      else if (gone) this.#pushCondemned(key, list)
+    }
+  }
+
+  #isOnItsWayOut(place: PackPlace): boolean {
+    return this.#bundledOut.has(`${place.packId}.${place.generation}`)
+  }
+
+  #condemn(place: PackPlace): void {
+    if (place.key.startsWith(bundlesPrefix)) this.#bundledOut.add(`${place.packId}.${place.generation}`)
+    else this.#pushCondemned(place.key, [place])
+  }
+
+  #pushCondemned(key: string, places: readonly PackPlace[]): void {
+    this.#condemned.push({
+      key,
+      packs: places.map((place) => ({ id: place.packId, generation: place.generation })),
+      round: this.#round,
+    })
+    this.#counts.condemnedObjects++
+    this.#counts.condemnedBytes += places.reduce((sum, place) => sum + place.sizeBytes, 0)
+  }
+
+  #condemnedAs(key: string): CondemnedObject | undefined {
+    return this.#repository.catalog.quarantine.condemnedObject(key)
+  }
+
+  /** Removes a condemned object whose grace is over: it was condemned rounds ago, and whoever worked then is done. */
+  async #removeIfDue(object: CondemnedObject, ...places: readonly PackPlace[]): Promise<void> {
+    if (places.some((place) => place.key.startsWith(bundlesPrefix)) && places.length < object.packs.length) {
+      for (const place of places) this.#bundledOut.add(`${place.packId}.${place.generation}`)
+      return
+    }
+    if (this.#removed.has(object.key)) return
+    if (this.#round - object.round <= this.#options.graceRounds) return
+    if (places.some((place) => this.#fence.used(place.packId))) return
+    if (this.#repository.condemnedDuring.isAnyoneLeft(object.key)) return
+    this.#counts.removedObjects++
+    this.#counts.removedBytes += places.reduce((sum, place) => sum + place.sizeBytes, 0)
+    if (this.#options.dryRun === true) return
+    await this.#repository.store.remove(object.key)
+    this.#removed.add(object.key)
+    for (const place of places) this.#repository.catalog.forget(place.packId)
+  }
+
+  /** Records what is condemned now. With this the round is complete. */
+  async #finishRound(): Promise<void> {
+    const { quarantine } = this.#repository.catalog
+    const stays = quarantine.state.condemned.filter(
+      (object) => !this.#removed.has(object.key) && !this.#reprieved.has(object.key),
+    )
+    const condemned = [...stays, ...this.#condemned]
+    await quarantine.record(this.#repository.store, { round: this.#round, condemned })
+    for (const object of this.#condemned)
+      this.#repository.condemnedDuring.note(object.key, this.#repository.pins.newest)
+  }
+
+  /** Run segments that no chain names and nobody used since the fence. */
+  async #sweepRuns(heads: readonly ChainState[]): Promise<void> {
+    const named = new Set<string>()
+    for (const head of heads)
+      for (const point of head.points)
+        for (const disk of point.disks)
+          for (const segment of disk.run.segments) named.add(`${head.machine}/${segment.id}`)
+    for await (const object of this.#repository.store.list(runsPrefix())) {
+      const run = parseRunKey(object.key)
+      if (run === undefined || named.has(`${run.machine}/${run.id}`) || this.#fence.used(run.id)) continue
+      await this.#remove(object.key, object.sizeBytes)
+    }
+  }
+
+  /** Chain states and records of quarantine below the newest; lowest first, so that none is left out in between. */
+  async #sweepStates(heads: readonly ChainState[]): Promise<void> {
+    for (const head of heads) {
+      const old: number[] = []
+      for await (const object of this.#repository.store.list(chainsPrefix(head.machine))) {
+        const sequence = parseChainKey(object.key)?.sequence
+        if (sequence !== undefined && sequence < head.sequence - CHAIN_STATES_KEPT) old.push(sequence)
+      }
+      for (const sequence of old.sort((a, b) => a - b))
+        await this.#remove(chainKey(head.machine, sequence), 0)
+    }
+    const newest = this.#repository.catalog.quarantine.state.number
+    for await (const object of this.#repository.store.list(quarantinePrefix)) {
+      const number = parseQuarantineKey(object.key)
+      if (number !== undefined && number < newest - QUARANTINE_RECORDS_KEPT)
+        await this.#remove(object.key, object.sizeBytes)
+    }
+  }
+
+  async #remove(key: string, sizeBytes: number): Promise<void> {
+    await this.#repository.store.remove(key)
+    this.#counts.removedObjects++
+    this.#counts.removedBytes += sizeBytes
+  }
+
+  async #waitingBytes(): Promise<number> {
+    let waiting = 0
+    for (const object of this.#repository.catalog.quarantine.state.condemned)
+      waiting += (await this.#repository.store.size(object.key)) ?? 0
+    return waiting
+  }
+}
+
+function sumStored(directory: SurveyedPack['directory']): number {
+  return (directory.frameOffset[directory.frameCount] ?? 0) - (directory.frameOffset[0] ?? 0)
+}
+
+function inverted(bitmap: Uint8Array): Uint8Array {
+  return bitmap.map((byte) => ~byte)
+}
