@@ -6,6 +6,7 @@ import type { Repository } from '../chain/repository.js'
 import { readSegment } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { chunkAt, isPresent, type PackDirectory } from '../pack/pack-format.js'
+import { runKey } from '../store/keys.js'
 
 /** Bytes of a disk at a point that cannot be restored. */
 export interface DamagedRange {
@@ -29,6 +30,11 @@ export class DamageMap {
     string,
     Pick<PackDirectory, 'chunkStart' | 'chunkCount' | 'present' | 'generation'>
   >()
+
+  /** Is something known to be wrong with this object? */
+  has(key: string): boolean {
+    return this.objects.some((object) => object.key === key)
+  }
 
   /** Something is wrong with an object. */
   note(key: string, problem: string): void {
@@ -61,7 +67,7 @@ export class DamageMap {
 
   loseSegment(machine: string, id: string, problem: string): void {
     this.#lostSegments.add(id)
-    this.note(`runs/${machine}/${id}`, problem)
+    this.note(runKey(machine, id), problem)
   }
 
   /** Every range of every point that is lost; also finds runs that name chunks which no pack has. */

@@ -3,7 +3,9 @@ import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import { diskOf, flattenDisk } from '../chain/flatten.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
+import { isEverfoldError } from '../errors.js'
+import { type DamagedChunk, type Piece, planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
+import type { PackDirectory } from '../pack/pack-format.js'
 
 /** What a disk held at a point: what to read from where. */
 export interface DiskPlan {
@@ -49,9 +51,11 @@ export const WINDOW_BYTES = 128 * 1024 * 1024
 /** Something to do, in no particular order within a window. Targets are offsets on the disk. */
 export type Step =
   | { readonly kind: 'zeros'; readonly offset: number; readonly length: number }
+  /** The pack that holds it is missing or cannot be read. */
+  | { readonly kind: 'lost'; readonly offset: number; readonly length: number }
   | { readonly kind: 'read'; readonly task: ReadTask }
 
-/** Walks [start, end) of a plan window by window. @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED */
+/** Walks [start, end) of a plan window by window. @throws STORE_FAILED */
 export async function* stepsOf(
   repository: Repository,
   plan: DiskPlan,
@@ -70,7 +74,11 @@ export async function* stepsOf(
       yield { kind: 'zeros', offset: from, length: to - from }
       continue
     }
-    const directory = await repository.catalog.directory(list.packs.idOf(pack))
+    const directory = await directoryOf(repository, list.packs.idOf(pack))
+    if (directory === undefined) {
+      yield { kind: 'lost', offset: from, length: to - from }
+      continue
+    }
     const origin = (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) - list.startOf(i)
     while (from < to) {
       const length = Math.min(to - from, windowBytes - planned)
@@ -86,9 +94,35 @@ export async function* stepsOf(
   for (const task of planTasks(spans)) yield { kind: 'read', task }
 }
 
-/** The ranges of the disk that a task's chunks are for: what is lost when they are. */
-export function targetsOf(task: ReadTask): { offset: number; length: number }[] {
-  return task.pieces
-    .map((piece) => ({ offset: piece.target, length: piece.length }))
-    .sort((a, b) => a.offset - b.offset)
+async function directoryOf(repository: Repository, packId: string): Promise<PackDirectory | undefined> {
+  try {
+    return await repository.catalog.directory(packId)
+  } catch (error) {
+    if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+    throw error
+  }
+}
+
+/** Splits a task's pieces into those that can be trusted and those that lie in its damaged chunks. */
+export function sortPieces(
+  task: ReadTask,
+  damaged: readonly DamagedChunk[],
+): { readonly good: readonly Piece[]; readonly lost: readonly Piece[] } {
+  if (damaged.length === 0) return { good: task.pieces, lost: [] }
+  const good: Piece[] = []
+  const lost: Piece[] = []
+  for (const { from, length, target } of task.pieces) {
+    let at = from
+    const take = (into: Piece[], end: number): void => {
+      if (end > at) into.push({ from: at, length: end - at, target: target + at - from })
+      at = Math.max(at, end)
+    }
+    // In the order of the plain bytes, as the chunks of a task are.
+    for (const chunk of damaged) {
+      take(good, Math.min(from + length, chunk.from))
+      take(lost, Math.min(from + length, chunk.from + chunk.length))
+    }
+    take(good, from + length)
+  }
+  return { good, lost }
 }

@@ -2,7 +2,7 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import type { ReadTask } from '../pack/chunk-reader.js'
-import { type DiskPlan, stepsOf, targetsOf } from './plan.js'
+import { type DiskPlan, sortPieces, stepsOf } from './plan.js'
 
 /** Where a disk is restored to. Offsets in bytes; calls may overlap in time but never in place. */
 export interface DiskTarget {
@@ -55,6 +55,11 @@ export async function restoreDisk(
   }
   for await (const step of stepsOf(repository, plan)) {
     if (failure !== undefined) break
+    if (step.kind === 'lost') {
+      lost.push(lostRange(plan, step.offset, step.length))
+      advance(step.length)
+      continue
+    }
     await gate.enter()
     start(async () => {
       if (step.kind === 'zeros') {
@@ -78,22 +83,20 @@ async function readTask(
   target: DiskTarget,
   lost: LostRange[],
 ): Promise<void> {
-  const report = (): void => {
-    for (const range of targetsOf(task))
-      lost.push({ machine: plan.machine, point: plan.point, disk: plan.disk, ...range })
-  }
   try {
     const { plain, damaged } = await repository.reader.run(task)
-    if (damaged.length > 0) {
-      report()
-      return
-    }
-    for (const piece of task.pieces)
+    const pieces = sortPieces(task, damaged)
+    for (const piece of pieces.good)
       await target.write(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+    lost.push(...pieces.lost.map((piece) => lostRange(plan, piece.target, piece.length)))
   } catch (error) {
     if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
-    report()
+    lost.push(...task.pieces.map((piece) => lostRange(plan, piece.target, piece.length)))
   }
+}
+
+function lostRange(plan: DiskPlan, offset: number, length: number): LostRange {
+  return { machine: plan.machine, point: plan.point, disk: plan.disk, offset, length }
 }
 
 function lostError(plan: DiskPlan, lost: readonly LostRange[]): EverfoldError {

@@ -6,8 +6,10 @@ import { readSegment } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { listPacks, type PackPlace } from '../pack/catalog.js'
+import { chainKey, chainsPrefix } from '../store/keys.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { verifyPack } from './verify-pack.js'
+import { verifyRest } from './verify-rest.js'
 
 export interface VerifyOptions {
   /** Share of the data that is read, 0 < sample ≤ 1. Metadata is always checked whole. */
@@ -43,6 +45,7 @@ export async function verifyRepository(
   const states = await verifyChains(repository, damage)
   const needed = await verifyRuns(repository, states, damage)
   const data = await verifyPacks(repository, needed, damage, options)
+  await verifyRest(repository, damage)
   const damaged = await damage.locate(repository, states)
   return {
     ok: damaged.length === 0 && damage.objects.length === 0,
@@ -56,19 +59,22 @@ export async function verifyRepository(
 
 async function verifyChains(repository: Repository, damage: DamageMap): Promise<ChainState[]> {
   const states: ChainState[] = []
-  for (const machine of await repository.chains.machines()) {
+  for (const machine of await repository.chains.allMachines()) {
     try {
       const head = await readChainHead(repository.store, machine)
-      if (head === undefined) continue
-      states.push(head.state)
+      if (head === undefined) {
+        damage.note(chainsPrefix(machine), `all chain states of "${machine}" are missing`)
+        continue
+      }
+      if (head.state.points.length > 0) states.push(head.state)
       for (const sequence of head.damaged)
         damage.note(
-          `chains/${machine}/${sequence}`,
-          `the newest chain state of "${machine}" is damaged; an older one serves`,
+          chainKey(machine, sequence),
+          `the newest chain state of "${machine}" is damaged: its newest points may be missing from the older one that serves`,
         )
     } catch (error) {
       if (!isEverfoldError(error, 'CHAIN_DAMAGED')) throw error
-      damage.note(`chains/${machine}`, error.message)
+      damage.note(chainsPrefix(machine), error.message)
     }
   }
   return states
