@@ -23,6 +23,16 @@ export function parseDuration(text: string): number {
   )
 }
 
+/** A percentage such as `40%`. @returns 0 to 1 @throws ARGUMENT_INVALID */
+export function parseShare(text: string): number {
+  const percent = Number(/^(\d+(?:\.\d+)?)\s*%?$/.exec(text)?.[1])
+  if (percent <= 100) return percent / 100
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `"${text}" is no share. Write one from 0% to 100%, such as 40%.`,
+  )
+}
+
 /**
  * A moment: ISO 8601, without a zone in local time; or a day, which means its end, so that what lasts until then lasts
  * through it. @returns milliseconds since 1970, UTC @throws ARGUMENT_INVALID
