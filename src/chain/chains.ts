@@ -1,5 +1,6 @@
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
+import { checkName } from '../names.js'
 import { chainKey, chainsPrefix, parseChainKey } from '../store/keys.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 import { CHAIN_FORMAT_VERSION, type ChainState, decodeChainState, encodeChainState } from './chain-state.js'
@@ -63,8 +64,9 @@ export class Chains {
     return found
   }
 
-  /** The head of a machine that has points. @throws MACHINE_UNKNOWN, and as {@link find} */
-  async get(machine: string): Promise<ChainHead> {
+  /** The head of a machine that has points. @throws NAME_INVALID, MACHINE_UNKNOWN, and as {@link find} */
+  async get(name: string): Promise<ChainHead> {
+    const machine = checkName('machine', name)
     const head = await this.find(machine)
     if (head !== undefined && (head.state.points.length > 0 || head.damaged.length > 0)) return head
     throw new EverfoldError(

@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { parseDuration, parseMoment, parseShare, parseWhole } from './parse.js'
+import { parseDuration, parseMachine, parseMoment, parseShare, parseWhole } from './parse.js'
 
 const invalid = expect.objectContaining({ code: 'ARGUMENT_INVALID' })
+
+describe('machine names', () => {
+  it('are taken in their normal form, and checked', () => {
+    expect(parseMachine('Bu\u0308ro')).toBe('B\u00fcro')
+    expect(() => parseMachine('..')).toThrow(expect.objectContaining({ code: 'NAME_INVALID' }))
+  })
+})
 
 describe('whole numbers', () => {
   it('are taken from 0 on', () => {

@@ -1,7 +1,13 @@
 import { z } from 'zod'
 import { EverfoldError } from '../errors.js'
+import { checkName } from '../names.js'
 
 /** Option values that several commands take. For commander; what is thrown comes out with its own code. */
+
+/** A machine's name, in its normal form. @throws NAME_INVALID */
+export function parseMachine(text: string): string {
+  return checkName('machine', text)
+}
 
 /** A whole number from 0 on. @throws ARGUMENT_INVALID */
 export function parseWhole(text: string): number {

@@ -3,6 +3,7 @@ import { addBackup } from './commands/backup.js'
 import { addDelete } from './commands/delete.js'
 import { addDeleteMachine } from './commands/delete-machine.js'
 import { addFold } from './commands/fold.js'
+import { addGc } from './commands/gc.js'
 import { addInit } from './commands/init.js'
 import { addPin, addUnpin } from './commands/pin.js'
 import { addPoints } from './commands/points.js'
@@ -40,6 +41,7 @@ const COMMANDS = [
   addFold,
   addDelete,
   addDeleteMachine,
+  addGc,
   addReindex,
   addStats,
 ]

@@ -10,21 +10,28 @@ export interface ProgressView {
 const PLAIN_LINE_EVERY_MS = 5000
 const SILENT: ProgressView = { update: () => undefined, stop: () => undefined }
 
-/** Writes to standard error, so that standard output holds results alone. */
-export function showProgress(what: string, json: boolean): ProgressView {
+/**
+ * Writes to standard error, so that standard output holds results alone.
+ * @param amount  says how much: bytes, unless the work is counted otherwise
+ */
+export function showProgress(
+  what: string,
+  json: boolean,
+  amount: (count: number) => string = bytes,
+): ProgressView {
   if (json) return SILENT
-  return process.stderr.isTTY ? bar(what) : lines(what)
+  return process.stderr.isTTY ? bar(what, amount) : lines(what, amount)
 }
 
-function bar(what: string): ProgressView {
+function bar(what: string, amount: (count: number) => string): ProgressView {
   const started = performance.now()
   let view: SingleBar | undefined
   let latest = { done: 0, total: 0 }
   let stopped = false
   const show = (): void => {
     const { done, total } = latest
-    const rate = bytes(Math.round(done / Math.max(0.001, (performance.now() - started) / 1000)))
-    const payload = { done: bytes(done), all: bytes(total), rate }
+    const rate = amount(Math.round(done / Math.max(0.001, (performance.now() - started) / 1000)))
+    const payload = { done: amount(done), all: amount(total), rate }
     if (view?.isActive === true) view.update(done, payload)
     else view?.start(total, done, payload)
   }
@@ -57,7 +64,7 @@ function bar(what: string): ProgressView {
   }
 }
 
-function lines(what: string): ProgressView {
+function lines(what: string, amount: (count: number) => string): ProgressView {
   const started = performance.now()
   let last = started
   return {
@@ -68,7 +75,7 @@ function lines(what: string): ProgressView {
       const rate = done / ((now - started) / 1000)
       const left = rate > 0 ? `, ${Math.ceil((total - done) / rate)} s left` : ''
       process.stderr.write(
-        `${what}: ${Math.floor((100 * done) / total)}% of ${bytes(total)}, ${bytes(Math.round(rate))}/s${left}\n`,
+        `${what}: ${Math.floor((100 * done) / total)}% of ${amount(total)}, ${amount(Math.round(rate))}/s${left}\n`,
       )
     },
     stop: () => undefined,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { deleteMachine } from '../../merge/fold.js'
+import { parseMachine } from '../parse.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 import { points } from './fold.js'
 
@@ -12,7 +13,7 @@ export function addDeleteMachine(program: Command): void {
   program
     .command('delete-machine')
     .description('Remove a machine with all of its points, pinned ones included.')
-    .argument('<machine>')
+    .argument('<machine>', 'its name', parseMachine)
     .option('--yes', 'yes, all of its points')
     .addHelpText(
       'after',

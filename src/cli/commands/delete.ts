@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { deletePoint } from '../../merge/fold.js'
+import { parseMachine } from '../parse.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 import { foldText } from './fold.js'
 
@@ -7,7 +8,7 @@ export function addDelete(program: Command): void {
   program
     .command('delete')
     .description('Remove one point, wherever it stands in its chain; all others stay as they are.')
-    .argument('<machine>')
+    .argument('<machine>', 'its name', parseMachine)
     .argument(
       '<point>',
       'its id or a unique prefix, latest, parent, or a time (the newest point at or before it)',

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { type FoldResult, foldTo } from '../../merge/fold.js'
 import { bytes } from '../output.js'
-import { parseWhole } from '../parse.js'
+import { parseMachine, parseWhole } from '../parse.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 
 interface FoldOptions extends CommonOptions {
@@ -13,7 +13,7 @@ export function addFold(program: Command): void {
   program
     .command('fold')
     .description('Fold the oldest points of a machine into the next ones, until so many are left.')
-    .argument('<machine>')
+    .argument('<machine>', 'its name', parseMachine)
     .option('--keep <n>', 'how many points to keep: at least 1', parseWhole)
     .addHelpText(
       'after',

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { type PinResult, pin, unpin } from '../../merge/pins.js'
 import { time } from '../output.js'
-import { parseMoment } from '../parse.js'
+import { parseMachine, parseMoment } from '../parse.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 
 interface PinOptions extends CommonOptions {
@@ -16,7 +16,7 @@ export function addPin(program: Command): void {
   program
     .command('pin')
     .description('Keep a point from being removed, whatever the retention policy says.')
-    .argument('<machine>')
+    .argument('<machine>', 'its name', parseMachine)
     .argument('<point>', POINT)
     .option('--reason <text>', 'why, for whoever comes next')
     .option('--until <date>', 'the pin falls off after this day, or at this time', parseMoment)
@@ -45,7 +45,7 @@ export function addUnpin(program: Command): void {
   program
     .command('unpin')
     .description("Take a point's pin off.")
-    .argument('<machine>')
+    .argument('<machine>', 'its name', parseMachine)
     .argument('<point>', POINT)
     .addHelpText('after', '\nExample:\n  everfold unpin web1 k3f9')
     .action(async (machine: string, wanted: string, options: CommonOptions, command: Command) => {

@@ -5,7 +5,7 @@ import { type RetainOptions, type RetainReport, type RetainResult, retain } from
 import { savePolicy } from '../../merge/retain-policy.js'
 import { COUNT_KINDS, checkPolicy, policyText } from '../../merge/retention-policy.js'
 import { table, time } from '../output.js'
-import { parseDuration, parseWhole } from '../parse.js'
+import { parseDuration, parseMachine, parseWhole } from '../parse.js'
 import { type CommonOptions, errorJson, printResult, withRepository } from '../run.js'
 import { idList, points } from './fold.js'
 
@@ -35,7 +35,7 @@ export function addRetain(program: Command): void {
   program
     .command('retain')
     .description('Remove the points that a retention policy does not keep.')
-    .argument('[machine]', 'one machine; without it all of them')
+    .argument('[machine]', 'one machine; without it all of them', parseMachine)
     .option('--dry-run', 'only show what would stay or go, and why')
     .option('--last <n>', 'keep the newest points', parseWhole)
     .option('--hourly <n>', 'keep one point per hour', parseWhole)

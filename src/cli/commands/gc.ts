@@ -1,0 +1,73 @@
+import type { Command } from 'commander'
+import { collectGarbage, DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
+import { bytes } from '../output.js'
+import { parseShare } from '../parse.js'
+import { showProgress } from '../progress.js'
+import { type CommonOptions, printResult, withRepository } from '../run.js'
+
+interface GcCommandOptions extends CommonOptions {
+  readonly dryRun?: true
+  readonly deadShare?: number
+}
+
+export function addGc(program: Command): void {
+  program
+    .command('gc')
+    .description('Give back the space of what no point needs any more.')
+    .option('--dry-run', 'only tell what would be done')
+    .option(
+      '--dead-share <percent>',
+      `rewrite packs of which more than this is dead (default: ${DEAD_SHARE_MAX_DEFAULT * 100}%)`,
+      parseShare,
+    )
+    .addHelpText(
+      'after',
+      `
+What is not needed is first condemned, and removed by a later round: space comes back with the second gc.
+Interrupted, it starts again where that is safe; points are never touched.
+
+Examples:
+  everfold gc
+  everfold gc --dry-run
+  everfold gc --dead-share 20% --json`,
+    )
+    .action(async (options: GcCommandOptions, command: Command) => {
+      const result = await withRepository(
+        options,
+        command,
+        async (repository) => {
+          const progress = showProgress(
+            'collecting garbage',
+            options.json === true,
+            (count) => `${count} pack${count === 1 ? '' : 's'}`,
+          )
+          try {
+            return await collectGarbage(repository, {
+              dryRun: options.dryRun === true,
+              ...(options.deadShare === undefined ? {} : { deadShareMax: options.deadShare }),
+              onProgress: (done, total) => {
+                progress.update(done, total)
+              },
+            })
+          } finally {
+            progress.stop()
+          }
+        },
+        { threads: true },
+      )
+      await printResult(options, result, () => describe(result))
+    })
+}
+
+function describe(result: GcResult): string {
+  const would = result.dryRun ? 'would be ' : ''
+  const objects = (count: number): string => `${count} object${count === 1 ? '' : 's'}`
+  const packs = (count: number): string => `${count} pack${count === 1 ? '' : 's'}`
+  return [
+    `Round ${result.round}: ${packs(result.packs)}, ${bytes(result.liveBytes)} needed, in ${result.seconds.toFixed(1)} s.`,
+    `  ${would}removed    ${bytes(result.removedBytes)} (${objects(result.removedObjects)})`,
+    `  ${would}condemned  ${bytes(result.condemnedBytes)} (${objects(result.condemnedObjects)}), to be removed by a later round`,
+    `  ${would}rewritten  ${packs(result.rewrittenPacks)}, and ${packs(result.joinedPacks)} joined: ${bytes(result.writtenBytes)} written`,
+    `  waiting ${bytes(result.waitingBytes)}; dead in packs that stay: ${bytes(result.deadBytes)}`,
+  ].join('\n')
+}
