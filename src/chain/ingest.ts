@@ -130,6 +130,8 @@ export class Ingest {
       ? this.#cutByContent(batch)
       : cutOnGrid(batch, this.#parts.settings.chunkSize)
     const hashed = cut.then(({ plain, lengths }) => this.#parts.crew.hash({ plain, lengths }))
+    // Someone must listen from now on: it is awaited only when its turn to be decided upon comes.
+    hashed.catch(() => undefined)
     this.#deciding = this.#deciding
       .then(() => this.#decide(batch, hashed))
       .catch((error: unknown) => {

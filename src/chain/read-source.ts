@@ -4,6 +4,9 @@ import type { Ingest, IngestDisk } from './ingest.js'
 /** Called as bytes are done, of how many in all. */
 export type Progress = (doneBytes: number, totalBytes: number) => void
 
+/** Pieces of a batch at most: each makes at least one chunk, and all chunks of a batch go into one pack. */
+const BATCH_PIECES_MAX = 16 * 1024
+
 interface Range {
   readonly offset: number
   readonly length: number
@@ -53,7 +56,7 @@ async function feedOnGrid(
       const room = plain.byteLength - used
       const reach = at + room
       const stop = reach >= end ? end : reach - (reach % chunkSize)
-      if (stop <= at) {
+      if (stop <= at || pieces.length === BATCH_PIECES_MAX) {
         await flush()
         continue
       }

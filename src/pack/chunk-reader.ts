@@ -220,14 +220,22 @@ export function decodeJob(
   const chunkOffset = new Uint32Array(chunks.length)
   const chunkLength = new Uint32Array(chunks.length)
   const hashes = new Uint8Array(chunks.length * 32)
+  // Chunks ascend, so the way to each begins at the one before: a frame may have thousands.
+  let reached = 0
+  let offset = 0
   for (const [i, chunk] of chunks.entries()) {
-    const frame = frameOfChunk(directory, chunk)
-    if (frames.at(-1) !== frame) {
+    const last = frames.at(-1)
+    if (last === undefined || chunk >= (directory.frameFirst[last + 1] ?? 0)) {
+      const frame = frameOfChunk(directory, chunk)
       frames.push(frame)
       wanted.push(0)
+      reached = directory.frameFirst[frame] ?? 0
+      offset = 0
     }
     wanted[wanted.length - 1] = (wanted.at(-1) ?? 0) + 1
-    chunkOffset[i] = offsetInFrame(directory, frame, chunk)
+    for (; reached < chunk; reached++)
+      if (isPresent(directory, reached)) offset += directory.chunkLength[reached] ?? 0
+    chunkOffset[i] = offset
     chunkLength[i] = directory.chunkLength[chunk] ?? 0
     hashes.set(directory.hashes.subarray(chunk * 32, chunk * 32 + 32), i * 32)
   }
@@ -246,11 +254,4 @@ export function decodeJob(
     chunkLength,
     hashes,
   }
-}
-
-function offsetInFrame(directory: PackDirectory, frame: number, chunk: number): number {
-  let offset = 0
-  for (let i = directory.frameFirst[frame] ?? 0; i < chunk; i++)
-    if (isPresent(directory, i)) offset += directory.chunkLength[i] ?? 0
-  return offset
 }
