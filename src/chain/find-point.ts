@@ -1,6 +1,7 @@
 import { EverfoldError } from '../errors.js'
 import { POINT_ID_LENGTH } from '../ids.js'
 import type { ChainState, PointState } from './chain-state.js'
+import type { ChainHead } from './chains.js'
 
 const LOOKS_LIKE_TIME = /^\d{4}-\d{2}-\d{2}/
 
@@ -21,6 +22,27 @@ export function findPoint(
     'POINT_UNKNOWN',
     `"${state.machine}" has no point "${wanted}". See its points with: everfold points ${state.machine}`,
     { details: { machine: state.machine, point: wanted } },
+  )
+}
+
+/**
+ * The same, to read from a chain whose newest state may be damaged: then `latest`, or a time after the newest point that is
+ * known, would silently give an older point than the one that was meant.
+ * @throws as {@link findPoint}, and CHAIN_DAMAGED, naming the point that could be taken instead
+ */
+export function findPointOf(
+  head: ChainHead,
+  wanted: string,
+): { readonly point: PointState; readonly index: number } {
+  const { state, damaged } = head
+  const found = findPoint(state, wanted)
+  const open = wanted === 'latest' || LOOKS_LIKE_TIME.test(wanted)
+  if (damaged.length === 0 || !open || found.index < state.points.length - 1) return found
+  throw new EverfoldError(
+    'CHAIN_DAMAGED',
+    `The newest chain state of "${state.machine}" is damaged, so there may have been points after ${found.point.id} (${found.point.createdAt}). ` +
+      `If that one will do, ask for it by this id.`,
+    { details: { machine: state.machine, point: found.point.id, damagedSequences: damaged } },
   )
 }
 

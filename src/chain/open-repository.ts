@@ -1,7 +1,8 @@
-import { access, unlink, writeFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isEverfoldError } from '../errors.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
+import { leaveCleanMark, takeCleanMark } from '../index/clean-mark.js'
 import { ExpendableIndex } from '../index/expendable-index.js'
 import { IndexUnusable } from '../index/index-unusable.js'
 import { destroyIndex } from '../index/level-files.js'
@@ -67,7 +68,11 @@ async function openLevelIndex(
 ): Promise<ChunkIndex> {
   let index: LevelIndex
   try {
-    index = await LevelIndex.open(path, { checkTables: !(await takeCleanMark(path)) })
+    // LevelDB's process dies over a damaged table, so all of them are checked before it sees them: a second or two per GB.
+    // That is spared after a clean end; should a table rot meanwhile, the end is not clean, and the next start checks.
+    const left = await takeCleanMark(path)
+    if (left === 'changed') await destroyIndex(path)
+    index = await LevelIndex.open(path, { checkTables: left === 'unclean' })
   } catch (error) {
     if (!(error instanceof IndexUnusable)) throw error
     await destroyIndex(path)
@@ -86,20 +91,7 @@ async function openLevelIndex(
   return new ExpendableIndex(
     index,
     () => destroyIndex(path),
-    () => writeFile(join(path, CLEAN_MARK), ''),
-  )
-}
-
-/**
- * LevelDB's process dies over a damaged table, so all of them are checked before it sees them: a second or two per GB.
- * That is spared after a clean end; should a table rot meanwhile, the end is not clean, and the next start checks.
- */
-const CLEAN_MARK = 'everfold-closed-cleanly'
-
-async function takeCleanMark(path: string): Promise<boolean> {
-  return unlink(join(path, CLEAN_MARK)).then(
-    () => true,
-    () => false,
+    () => leaveCleanMark(path),
   )
 }
 

@@ -1,5 +1,6 @@
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { findPoint } from '../../chain/find-point.js'
+import { findPointOf } from '../../chain/find-point.js'
 import { EverfoldError } from '../../errors.js'
 import { type FinishableTarget, openFileTarget } from '../../restore/file-target.js'
 import { planDisk } from '../../restore/plan.js'
@@ -43,11 +44,12 @@ Examples:
           options,
           command,
           async (repository) => {
-            const { state } = await repository.chains.get(machine)
-            const { point, index } = findPoint(state, wanted)
+            const pairs = parseDisks(disks)
+            const head = await repository.chains.get(machine)
+            const { point, index } = findPointOf(head, wanted)
             const plans = []
-            for (const [id, path] of disks.map(parseDisk))
-              plans.push({ path, plan: await planDisk(repository, state, index, id) })
+            for (const [id, path] of pairs)
+              plans.push({ path, plan: await planDisk(repository, head.state, index, id) })
             const totalBytes = plans.reduce((sum, { plan }) => sum + plan.sizeBytes, 0)
             const progress = showProgress(`restoring ${machine}`, options.json === true)
             const targets: FinishableTarget[] = []
@@ -90,6 +92,14 @@ Examples:
         )
       },
     )
+}
+
+function parseDisks(texts: readonly string[]): (readonly [string, string])[] {
+  const pairs = texts.map(parseDisk)
+  const paths = pairs.map(([, path]) => resolve(path))
+  const twice = paths.find((path, i) => paths.indexOf(path) < i)
+  if (twice === undefined) return pairs
+  throw new EverfoldError('ARGUMENT_INVALID', `Two disks cannot both be restored to ${twice}.`)
 }
 
 function parseDisk(text: string): readonly [string, string] {

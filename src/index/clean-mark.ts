@@ -1,0 +1,38 @@
+import { readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/*
+ * A file beside LevelDB's own: the index was closed in order, with these files of these sizes. LevelDB notices when a table
+ * is missing, but takes a missing log for an empty one.
+ */
+const NAME = 'everfold-closed-cleanly'
+/** LevelDB's lock and diary, which say nothing of its content. */
+const NOT_CONTENT = new Set(['LOCK', 'LOG', 'LOG.old', NAME])
+
+/** How the index was left: as it was closed, without having been closed, or changed since by somebody else. */
+export type IndexLeft = 'clean' | 'unclean' | 'changed'
+
+/** Leaves the mark: after the index was closed. */
+export async function leaveCleanMark(path: string): Promise<void> {
+  await writeFile(join(path, NAME), await contentOf(path))
+}
+
+/** Takes the mark away: before the index is opened. */
+export async function takeCleanMark(path: string): Promise<IndexLeft> {
+  try {
+    const left = await readFile(join(path, NAME), 'utf8')
+    await unlink(join(path, NAME))
+    // One that was left before marks had content, or on a full disk.
+    if (left === '') return 'unclean'
+    return left === (await contentOf(path)) ? 'clean' : 'changed'
+  } catch {
+    return 'unclean'
+  }
+}
+
+async function contentOf(path: string): Promise<string> {
+  const lines: string[] = []
+  for (const name of (await readdir(path)).sort())
+    if (!NOT_CONTENT.has(name)) lines.push(`${name} ${(await stat(join(path, name))).size}\n`)
+  return lines.join('')
+}
