@@ -89,7 +89,7 @@ class Tally {
 
 /** Cuts a batch by content, and drops zeros and what was seen before. */
 function newChunks(plain: ArrayBuffer, used: number, seen: Set<string>): Chunks {
-  const { lengths } = runCut({ plain, used, chunkSize, final: true })
+  const { lengths } = runCut({ plain, pieces: Uint32Array.of(used), chunkSize, final: true })
   const { hashes, zeros } = runHash({ plain, lengths })
   const kept: { offset: number; length: number; hash: Uint8Array }[] = []
   let offset = 0

@@ -47,7 +47,7 @@ export interface Batch {
   readonly plain: ArrayBuffer
   /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
-  /** The last batch of a piece that is cut by content. */
+  /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
 }
 
@@ -143,11 +143,10 @@ export class Ingest {
 
   async #cutByContent(batch: Batch): Promise<CutBatch> {
     const used = batch.pieces.reduce((sum, piece) => sum + piece.length, 0)
-    const { chunkSize } = this.#parts.settings
     const { plain, lengths } = await this.#parts.crew.cut({
       plain: batch.plain,
-      used,
-      chunkSize,
+      pieces: Uint32Array.from(batch.pieces, (piece) => piece.length),
+      chunkSize: this.#parts.settings.chunkSize,
       final: batch.final,
     })
     const consumed = lengths.reduce((sum, length) => sum + length, 0)

@@ -1,5 +1,5 @@
 import type { DiskSource } from '../feed/disk-source.js'
-import type { Ingest, IngestDisk } from './ingest.js'
+import type { Batch, IngestDisk } from './ingest.js'
 
 /** Called as bytes are done, of how many in all. */
 export type Progress = (doneBytes: number, totalBytes: number) => void
@@ -12,12 +12,19 @@ interface Range {
   readonly length: number
 }
 
+/** Where batches go. Their buffers come from here as well, all of one size. */
+export interface BatchSink {
+  takeBuffer(): ArrayBuffer
+  /** @returns what has to begin the next batch: see Ingest.submit */
+  submit(batch: Batch): Promise<Uint8Array>
+}
+
 /**
  * Reads ranges (sorted, apart) of a source, batch by batch, into the ingest.
  * @returns bytes read
  */
 export async function feedDisk(
-  ingest: Ingest,
+  ingest: BatchSink,
   disk: IngestDisk,
   source: DiskSource,
   ranges: readonly Range[],
@@ -25,13 +32,13 @@ export async function feedDisk(
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
   return disk.contentDefined
-    ? feedByContent(ingest, disk, source, ranges, onRead)
+    ? feedByContent(ingest, disk, source, ranges, chunkSize, onRead)
     : feedOnGrid(ingest, disk, source, ranges, chunkSize, onRead)
 }
 
 /** Fills batches with as many pieces as fit; a piece ends on the disk's grid, so that no chunk is split between two. */
 async function feedOnGrid(
-  ingest: Ingest,
+  ingest: BatchSink,
   disk: IngestDisk,
   source: DiskSource,
   ranges: readonly Range[],
@@ -72,30 +79,50 @@ async function feedOnGrid(
   return total
 }
 
-/** One batch is one piece; it begins with the tail in which the batch before found no boundary. */
+/**
+ * Fills batches with as many pieces as fit, so that scattered changes share frames and trips to the threads. A range that does
+ * not fit goes on in the next batch, which begins with the tail in which no boundary was found yet.
+ */
 async function feedByContent(
-  ingest: Ingest,
+  ingest: BatchSink,
   disk: IngestDisk,
   source: DiskSource,
   ranges: readonly Range[],
+  chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
+  let plain = ingest.takeBuffer()
+  let pieces: Range[] = []
+  let used = 0
   let total = 0
+  const flush = async (final: boolean): Promise<Uint8Array> => {
+    const tail = await ingest.submit({ disk, plain, pieces, final })
+    plain = ingest.takeBuffer()
+    pieces = []
+    used = 0
+    onRead(total)
+    return tail
+  }
   for (const range of ranges) {
     const end = range.offset + range.length
-    let tail: Uint8Array = new Uint8Array(0)
+    // A piece that is not the whole range takes at least a chunk, so that there is something to cut.
+    const fits = plain.byteLength - used >= Math.min(range.length, chunkSize)
+    if (used > 0 && (!fits || pieces.length === BATCH_PIECES_MAX)) await flush(true)
+    let tail: Uint8Array = NO_BYTES
     for (let at = range.offset; at < end; ) {
-      const plain = ingest.takeBuffer()
-      const bytes = new Uint8Array(plain)
+      const bytes = new Uint8Array(plain, used)
       bytes.set(tail)
       const length = Math.min(bytes.length - tail.length, end - at)
       await source.read(bytes.subarray(tail.length, tail.length + length), at)
-      const pieces = [{ offset: at - tail.length, length: tail.length + length }]
+      pieces.push({ offset: at - tail.length, length: tail.length + length })
+      used += tail.length + length
       at += length
       total += length
-      tail = await ingest.submit({ disk, plain, pieces, final: at === end })
-      onRead(total)
+      tail = at < end ? await flush(false) : NO_BYTES
     }
   }
+  if (used > 0) await flush(true)
   return total
 }
+
+const NO_BYTES = new Uint8Array(0)

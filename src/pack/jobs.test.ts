@@ -164,7 +164,7 @@ describe('runEncode and runDecode', () => {
     }
     expect(runEncode({ ...job, level: 3, verify: true }).plain).toBe(plain)
     expect(runHash({ plain, lengths: Uint32Array.of(50) }).plain).toBe(plain)
-    expect(runCut({ plain, used: 100, chunkSize: 4096, final: true }).plain).toBe(plain)
+    expect(runCut({ plain, pieces: Uint32Array.of(100), chunkSize: 4096, final: true }).plain).toBe(plain)
   })
 })
 
@@ -266,7 +266,7 @@ describe('runCut and runHash', () => {
     const plain = new ArrayBuffer(150_000)
     new Uint8Array(plain).set(bytes)
     for (const final of [true, false]) {
-      const { lengths } = runCut({ plain, used: bytes.length, chunkSize: 8192, final })
+      const { lengths } = runCut({ plain, pieces: Uint32Array.of(bytes.length), chunkSize: 8192, final })
       expect(lengths).toEqual(new FastCdc(8192).cut(bytes, final).lengths)
     }
   })

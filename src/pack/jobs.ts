@@ -11,23 +11,30 @@ import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /** Find where the content of a batch says to cut. */
 export interface CutJob {
-  /** Plain bytes of the batch from byte 0 on, `used` of them. */
   readonly plain: ArrayBuffer
-  readonly used: number
+  /** Bytes of each piece; they lie one after the other from byte 0 on, and no chunk reaches from one into the next. */
+  readonly pieces: Uint32Array
   readonly chunkSize: number
-  /** Nothing follows: the tail is cut as well, decided or not. */
+  /** Nothing follows the last piece: its tail is cut as well, decided or not. */
   readonly final: boolean
 }
 
 export interface CutResult {
   readonly plain: ArrayBuffer
-  /** Plain length of each chunk; they add up to `used`, or less unless `final`. */
+  /** Plain length of each chunk; they add up to those of the pieces, or less unless `final`. */
   readonly lengths: Uint32Array
 }
 
 export function runCut(job: CutJob): CutResult {
-  const { lengths } = new FastCdc(job.chunkSize).cut(new Uint8Array(job.plain, 0, job.used), job.final)
-  return { plain: job.plain, lengths }
+  const cdc = new FastCdc(job.chunkSize)
+  const lengths: number[] = []
+  let start = 0
+  for (const [i, length] of job.pieces.entries()) {
+    const final = job.final || i < job.pieces.length - 1
+    for (const chunk of cdc.cut(new Uint8Array(job.plain, start, length), final).lengths) lengths.push(chunk)
+    start += length
+  }
+  return { plain: job.plain, lengths: Uint32Array.from(lengths) }
 }
 
 /** Find zeros in a batch of chunks and hash the rest. */

@@ -1,0 +1,116 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FastCdc } from '../chunker/fastcdc.js'
+import type { DiskSource } from '../feed/disk-source.js'
+import { runCut } from '../pack/jobs.js'
+import { PackTable } from './extent-list.js'
+import type { Batch, IngestDisk } from './ingest.js'
+import { feedDisk } from './read-source.js'
+import { RunBuilder } from './run-builder.js'
+
+const chunkSize = 4096
+const batchBytes = 64 * 1024
+
+const disk: IngestDisk = { run: new RunBuilder(0, new PackTable()), contentDefined: true, base: undefined }
+
+/** A disk of repeating noise: it has boundaries, and every byte is known. */
+const content = Uint8Array.from(
+  { length: 512 * 1024 },
+  (_, i) => (Math.imul(i ^ (i >> 7), 0x9e3779b1) >>> 24) & 0xff,
+)
+
+const source: DiskSource = {
+  name: 'a disk',
+  sizeBytes: content.length,
+  read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
+  checkUnchanged: () => Promise.resolve(),
+  close: () => Promise.resolve(),
+}
+
+interface Range {
+  readonly offset: number
+  readonly length: number
+}
+
+/** Feeds ranges to a sink that cuts as an ingest does. */
+async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks: string[]; read: number }> {
+  const chunks: string[] = []
+  let batches = 0
+  const sink = {
+    takeBuffer: () => new ArrayBuffer(batchBytes),
+    submit: async (batch: Batch): Promise<Uint8Array> => {
+      batches++
+      const pieces = Uint32Array.from(batch.pieces, (piece) => piece.length)
+      const { lengths } = runCut({ plain: batch.plain, pieces, chunkSize, final: batch.final })
+      const rest = [...lengths]
+      let from = 0
+      for (const piece of batch.pieces) {
+        let within = 0
+        for (let length = rest.shift(); length !== undefined; length = rest.shift()) {
+          expect(
+            Buffer.from(batch.plain, from, length).equals(
+              content.subarray(piece.offset + within, piece.offset + within + length),
+            ),
+          ).toBe(true)
+          chunks.push(`${piece.offset + within}+${length}`)
+          from += length
+          within += length
+          if (within >= piece.length) break
+        }
+      }
+      const used = pieces.reduce((sum, length) => sum + length, 0)
+      return new Uint8Array(batch.plain.slice(from, used))
+    },
+  }
+  const read = await feedDisk(sink, disk, source, ranges, chunkSize, () => undefined)
+  return { batches, chunks, read }
+}
+
+/** Each range cut in one go. */
+function cutWhole(ranges: readonly Range[]): string[] {
+  return ranges.flatMap(({ offset, length }) => {
+    let at = offset
+    const { lengths } = new FastCdc(chunkSize).cut(content.subarray(offset, offset + length), true)
+    return [...lengths].map((size) => `${(at += size) - size}+${size}`)
+  })
+}
+
+const sortedRanges = fc
+  .array(fc.tuple(fc.nat(3000), fc.integer({ min: 1, max: 90_000 })), { maxLength: 30 })
+  .map((steps) => {
+    const ranges: Range[] = []
+    let end = 0
+    for (const [gap, length] of steps) {
+      if (end + 1 + gap + length > content.length) break
+      ranges.push({ offset: end + 1 + gap, length })
+      end += 1 + gap + length
+    }
+    return ranges
+  })
+
+describe('reading what a feed names, to be cut by content', () => {
+  it('puts many small ranges into one batch', async () => {
+    const ranges = Array.from({ length: 60 }, (_, i) => ({ offset: i * 8192, length: 1024 }))
+    const { batches, read } = await feed(ranges)
+    expect(batches).toBe(1)
+    expect(read).toBe(60 * 1024)
+  })
+
+  it('puts no more pieces into a batch than a pack can number chunks', async () => {
+    const ranges = Array.from({ length: 20_000 }, (_, i) => ({ offset: i * 3, length: 1 }))
+    const { batches, chunks } = await feed(ranges)
+    expect(chunks).toHaveLength(20_000)
+    expect(batches).toBe(2)
+  })
+
+  it('cuts each range by itself, wherever batches end', async () => {
+    await fc.assert(
+      fc.asyncProperty(sortedRanges, async (ranges) => {
+        const { chunks, read } = await feed(ranges)
+        expect(chunks).toEqual(cutWhole(ranges))
+        expect(read).toBe(ranges.reduce((sum, { length }) => sum + length, 0))
+      }),
+      { numRuns: 200 },
+    )
+  })
+})
