@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
+import { EverfoldError } from '../errors.js'
 import { makeProgram } from './program.js'
 import { reportError } from './run.js'
 
@@ -7,7 +8,17 @@ const json = process.argv.includes('--json')
 try {
   await makeProgram().parseAsync()
 } catch (error) {
-  // Commander has said already what is wrong with the arguments, or shown the help that was asked for.
-  process.exitCode =
-    error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error, json)
+  if (!(error instanceof CommanderError)) process.exitCode = reportError(error, json)
+  // The help that was asked for, or that is shown where no command was named, is out already.
+  else if (error.exitCode === 0 || error.code === 'commander.help')
+    process.exitCode = error.exitCode === 0 ? 0 : 2
+  else process.exitCode = reportError(usageError(error), json)
+}
+
+/** What is wrong with the arguments, said as all other errors are. */
+function usageError(error: CommanderError): EverfoldError {
+  const problem = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+  return new EverfoldError('ARGUMENT_INVALID', `${problem.replace(/([^.?!)])$/, '$1.')} See --help.`, {
+    cause: error,
+  })
 }

@@ -52,7 +52,8 @@ export function makeProgram(): Command {
     .description('Deduplicating incremental backup of disks, kept as one full and incrementals for ever.')
     .version('0.1.0')
     .addHelpText('after', EXAMPLES)
-    .showHelpAfterError('(see --help)')
+    // main says what is wrong, with its code.
+    .configureOutput({ outputError: () => undefined })
     .exitOverride()
   for (const add of COMMANDS) add(program)
   for (const command of program.commands) {

@@ -1,6 +1,7 @@
 import type { RetentionPolicy } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
+import { freedByRemoving } from './account.js'
 import { removePoints } from './fold.js'
 import { type PolicyInForce, savedPolicy } from './retain-policy.js'
 import { decideRetention, type PointDecision } from './retention.js'
@@ -29,6 +30,8 @@ export interface RetainResult extends PolicyInForce {
   readonly points: readonly RetainedPoint[]
   /** Ids of those that are gone; in a dry run: that would be. */
   readonly removed: readonly string[]
+  /** Stored bytes that nothing would need any more if only this machine lost its points. Null unless in a dry run. */
+  readonly freedBytes: number | null
 }
 
 export interface RetainReport {
@@ -116,7 +119,8 @@ async function retainMachine(
       if (!changed || attempt === ATTEMPTS_MAX) throw error
       continue
     }
-    return { machine, ...inForce, dryRun, points: decisions.map(describe), removed: remove }
+    const freedBytes = dryRun ? await freedBy(repository, machine, remove) : null
+    return { machine, ...inForce, dryRun, points: decisions.map(describe), removed: remove, freedBytes }
   }
 }
 
@@ -132,6 +136,10 @@ async function decide(
     `The newest chain state of "${machine}" is damaged, so points and pins may be missing, and retention removes nothing. Run: everfold verify`,
     { details: { machine, damagedSequences: damaged } },
   )
+}
+
+async function freedBy(repository: Repository, machine: string, remove: readonly string[]): Promise<number> {
+  return remove.length === 0 ? 0 : freedByRemoving(repository, machine, new Set(remove))
 }
 
 function describe({ point, keep, reasons }: PointDecision): RetainedPoint {

@@ -6,6 +6,7 @@ import type { Repository } from '../chain/repository.js'
 import { readSegment } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { chunkAt, isPresent, type PackDirectory } from '../pack/pack-format.js'
+import type { DamagedPack } from '../pack/quarantine.js'
 import { runKey } from '../store/keys.js'
 
 /** Bytes of a disk at a point that cannot be restored. */
@@ -23,13 +24,16 @@ const LOST = 'lost'
 /** What verification found, and which parts of which points that means. */
 export class DamageMap {
   readonly objects: { key: string; problem: string }[] = []
-  readonly #lostPacks = new Set<string>()
-  readonly #lostChunks = new Map<string, Set<number>>()
   readonly #lostSegments = new Set<string>()
-  readonly #shapes = new Map<
-    string,
-    Pick<PackDirectory, 'chunkStart' | 'chunkCount' | 'present' | 'generation'>
-  >()
+  /** Generations of each pack that can be read, newest first. */
+  readonly #packs = new Map<string, Generation[]>()
+  #unreadablePacks = 0
+  readonly #unknownIsLost: boolean
+
+  /** `unknownIsLost`: packs that were not told of are missing (after a verification), or taken to be whole. */
+  constructor(unknownIsLost = true) {
+    this.#unknownIsLost = unknownIsLost
+  }
 
   /** Is something known to be wrong with this object? */
   has(key: string): boolean {
@@ -42,27 +46,39 @@ export class DamageMap {
       this.objects.push({ key, problem })
   }
 
-  /** A pack that is there: runs are checked against its shape. */
+  /** One generation of a pack that is there: runs are checked against its shape. */
   know(directory: PackDirectory): void {
-    const known = this.#shapes.get(directory.id)
-    if (known !== undefined && known.generation > directory.generation) return
-    const { chunkStart, chunkCount, present, generation } = directory
-    this.#shapes.set(directory.id, { chunkStart, chunkCount, present, generation })
+    const { id, key, generation, chunkStart, chunkCount, present } = directory
+    const known = this.#packs.get(id) ?? []
+    known.push({ key, generation, chunkStart, chunkCount, present, bad: new Set() })
+    this.#packs.set(
+      id,
+      known.sort((a, b) => b.generation - a.generation),
+    )
   }
 
-  losePack(packId: string, problem: string, key = `packs/${packId.slice(0, 2)}/${packId}`): void {
-    this.#lostPacks.add(packId)
+  /** No generation, or not this one, can be read at all. */
+  losePack(problem: string, key: string): void {
+    this.#unreadablePacks++
     this.note(key, problem)
   }
 
-  loseChunk(packId: string, chunk: number, key: string): void {
-    let chunks = this.#lostChunks.get(packId)
-    if (chunks === undefined) {
-      chunks = new Set()
-      this.#lostChunks.set(packId, chunks)
+  loseChunk(directory: PackDirectory, chunk: number): void {
+    const known = this.#packs.get(directory.id)?.find((one) => one.key === directory.key)
+    known?.bad.add(chunk)
+    this.note(directory.key, 'chunks in it are damaged')
+  }
+
+  /** Damaged chunks of the generations that are read, for the quarantine. */
+  damagedPacks(): DamagedPack[] {
+    const damaged: DamagedPack[] = []
+    for (const [pack, generations] of this.#packs) {
+      const newest = generations[0]
+      if (newest === undefined || newest.bad.size === 0) continue
+      const chunks = [...newest.bad].sort((a, b) => a - b)
+      damaged.push({ pack, generation: newest.generation, key: newest.key, chunks })
     }
-    chunks.add(chunk)
-    this.note(key, 'chunks in it are damaged')
+    return damaged
   }
 
   loseSegment(machine: string, id: string, problem: string): void {
@@ -84,7 +100,8 @@ export class DamageMap {
   }
 
   #anythingLost(): boolean {
-    return this.#lostPacks.size + this.#lostChunks.size + this.#lostSegments.size > 0
+    if (this.#unreadablePacks + this.#lostSegments.size > 0) return true
+    return [...this.#packs.values()].some((generations) => generations.some((one) => one.bad.size > 0))
   }
 
   /** Does every extent of a machine's runs name chunks that are there? */
@@ -156,24 +173,28 @@ export class DamageMap {
   ): void {
     const offset = all.startOf(i)
     const length = all.size[i] ?? 0
-    const shape = this.#shapes.get(packId)
-    if (shape === undefined || this.#lostPacks.has(packId)) {
-      lose(offset, length)
-      return
-    }
-    const lost = this.#lostChunks.get(packId)
-    const start = (shape.chunkStart[all.chunk[i] ?? 0] ?? Infinity) + (all.skip[i] ?? 0)
+    const generations = this.#packs.get(packId)
+    const shape = generations?.[0]
+    if (shape === undefined && !this.#unknownIsLost && packId !== LOST) return
+    const start = (shape?.chunkStart[all.chunk[i] ?? 0] ?? Infinity) + (all.skip[i] ?? 0)
     const end = start + length
-    if (end > (shape.chunkStart[shape.chunkCount] ?? 0)) {
+    if (generations === undefined || shape === undefined || end > (shape.chunkStart[shape.chunkCount] ?? 0)) {
       lose(offset, length)
       return
     }
     let position = start
     for (let chunk = chunkAt(shape, start); position < end; chunk++) {
       const chunkEnd = Math.min(end, shape.chunkStart[chunk + 1] ?? end)
-      if (lost?.has(chunk) === true || !isPresent(shape, chunk))
-        lose(offset + position - start, chunkEnd - position)
+      // What is read is the newest generation that has the chunk.
+      const read = generations.find((one) => isPresent(one, chunk))
+      if (read === undefined || read.bad.has(chunk)) lose(offset + position - start, chunkEnd - position)
       position = chunkEnd
     }
   }
+}
+
+/** What is known of one generation of a pack. */
+interface Generation
+  extends Pick<PackDirectory, 'key' | 'generation' | 'chunkStart' | 'chunkCount' | 'present'> {
+  readonly bad: Set<number>
 }

@@ -27,7 +27,7 @@ export async function verifyPack(
       damage.note(object.key, 'its header is damaged; its chunks may be whole')
   } catch (error) {
     if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
-    damage.losePack(object.packId, error.message, object.key)
+    damage.losePack(error.message, object.key)
     return { chunks: 0, bytes: 0 }
   }
   damage.know(directory)
@@ -94,11 +94,11 @@ async function verifyFrames(
     // Once more before it is called damage: the read may have gone wrong.
     if (!isClean(result)) result = await read()
     for (const [i, chunk] of chunks.entries())
-      if (result.state[i] !== CHUNK_GOOD) damage.loseChunk(directory.id, chunk, object.key)
+      if (result.state[i] !== CHUNK_GOOD) damage.loseChunk(directory, chunk)
     if (result.crcWrong.includes(1)) damage.note(object.key, 'the checksum of a frame is wrong')
   } catch (error) {
     if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
-    for (const chunk of chunks) damage.loseChunk(directory.id, chunk, object.key)
+    for (const chunk of chunks) damage.loseChunk(directory, chunk)
   }
   return chunks.length
 }

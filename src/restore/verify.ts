@@ -1,13 +1,15 @@
 import type { ChainState } from '../chain/chain-state.js'
 import { readChainHead } from '../chain/chains.js'
 import { PackTable } from '../chain/extent-list.js'
+import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { readSegment } from '../chain/run-store.js'
+import { readSegment, type SegmentRef } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { listPacks, type PackPlace } from '../pack/catalog.js'
-import { chainKey, chainsPrefix } from '../store/keys.js'
+import { chainKey, chainsPrefix, packKey } from '../store/keys.js'
 import { type DamagedRange, DamageMap } from './damage.js'
+import { quarantineDamage } from './quarantine-damage.js'
 import { verifyPack } from './verify-pack.js'
 import { verifyRest } from './verify-rest.js'
 
@@ -35,18 +37,33 @@ const PACKS_IN_FLIGHT = 2
 
 /**
  * Proves the points from the store alone: chain states, runs, packs, and every chunk against its hash.
- * Changes nothing. @throws STORE_FAILED, never for what is damaged: that is in the result
+ * What is damaged is recorded, so that no new point refers to it and it heals when its chunks come again; nothing is deleted.
+ * @throws STORE_FAILED, never for what is damaged: that is in the result
  */
 export async function verifyRepository(
   repository: Repository,
   options: VerifyOptions,
 ): Promise<VerifyResult> {
+  const pins = repository.pins.begin()
+  try {
+    return await verifyPinned(repository, options, pins)
+  } finally {
+    pins.end()
+  }
+}
+
+async function verifyPinned(
+  repository: Repository,
+  options: VerifyOptions,
+  pins: WorkPins,
+): Promise<VerifyResult> {
   const damage = new DamageMap()
-  const states = await verifyChains(repository, damage)
+  const states = await verifyChains(repository, damage, pins)
   const needed = await verifyRuns(repository, states, damage)
   const data = await verifyPacks(repository, needed, damage, options)
   await verifyRest(repository, damage)
   const damaged = await damage.locate(repository, states)
+  await quarantineDamage(repository, damage.damagedPacks(), options.sample < 1)
   return {
     ok: damaged.length === 0 && damage.objects.length === 0,
     machines: states.length,
@@ -57,7 +74,11 @@ export async function verifyRepository(
   }
 }
 
-async function verifyChains(repository: Repository, damage: DamageMap): Promise<ChainState[]> {
+async function verifyChains(
+  repository: Repository,
+  damage: DamageMap,
+  pins: WorkPins,
+): Promise<ChainState[]> {
   const states: ChainState[] = []
   for (const machine of await repository.chains.allMachines()) {
     try {
@@ -66,6 +87,7 @@ async function verifyChains(repository: Repository, damage: DamageMap): Promise<
         damage.note(chainsPrefix(machine), `all chain states of "${machine}" are missing`)
         continue
       }
+      for (const segment of segmentsOf(head.state)) pins.pin(segment.id)
       if (head.state.points.length > 0) states.push(head.state)
       for (const sequence of head.damaged)
         damage.note(
@@ -78,6 +100,10 @@ async function verifyChains(repository: Repository, damage: DamageMap): Promise<
     }
   }
   return states
+}
+
+function segmentsOf(state: ChainState): readonly SegmentRef[] {
+  return state.points.flatMap((point) => point.disks.flatMap((disk) => disk.run.segments))
 }
 
 /** @returns ids of all packs that runs name */
@@ -123,7 +149,7 @@ async function verifyPacks(
     found.push(place)
     missing.delete(place.packId)
   }
-  for (const packId of missing) damage.losePack(packId, 'the pack is missing')
+  for (const packId of missing) damage.losePack('the pack is missing', packKey(packId, 0))
   const totalBytes = found.reduce((sum, object) => sum + object.sizeBytes, 0)
   const gate = new Gate(PACKS_IN_FLIGHT)
   let chunks = 0

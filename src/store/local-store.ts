@@ -57,7 +57,12 @@ export class LocalStore implements Store {
     try {
       if (options.create === true) await createRoot(fileSystem, root)
       const status = await fileSystem.stat(root)
-      if (!status.isDirectory()) throw new Error('it is not a folder')
+      if (!status.isDirectory())
+        throw new EverfoldError(
+          'REPOSITORY_NOT_FOUND',
+          `${root} is not a folder, so there is no repository in it. Check the path.`,
+          { details: { location: root } },
+        )
       return new LocalStore(root, status, options)
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw storeError('open the store', root, error)

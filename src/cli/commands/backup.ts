@@ -6,6 +6,7 @@ import type { Repository } from '../../chain/repository.js'
 import { EverfoldError, messageOf } from '../../errors.js'
 import { decodeFeed } from '../../feed/decode-feed.js'
 import { type DiskSource, openDiskSource } from '../../feed/disk-source.js'
+import { healDamage } from '../../merge/heal.js'
 import { retainAfterBackup } from '../../merge/retain.js'
 import { bytes } from '../output.js'
 import { showProgress } from '../progress.js'
@@ -74,6 +75,7 @@ Examples:
                 progress.update(done, total)
               },
             })
+            await healQuietly(repository)
             const retention = await retainQuietly(repository, backup.machine)
             return { ...backup, ...(retention === undefined ? {} : { retention }) }
           } finally {
@@ -85,6 +87,17 @@ Examples:
       )
       await printResult(options, result, () => describe(result))
     })
+}
+
+/** The backup may have brought good copies of damaged chunks. It is safe whatever comes of this. */
+async function healQuietly(repository: Repository): Promise<void> {
+  try {
+    const { healedChunks } = await healDamage(repository)
+    if (healedChunks > 0) process.stderr.write(`everfold: ${healedChunks} damaged chunks are whole again\n`)
+  } catch (error) {
+    const told = errorJson(error)
+    process.stderr.write(`everfold: the backup is safe, but healing failed: ${told.message} [${told.code}]\n`)
+  }
 }
 
 /** What the saved retention policy did after the backup; undefined if none is saved. */

@@ -1,6 +1,8 @@
+import { readdir } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { Repository } from '../../chain/repository.js'
-import { EverfoldError } from '../../errors.js'
+import { EverfoldError, systemErrorCode } from '../../errors.js'
+import { RESERVED_FOLDERS, repositoryKey } from '../../store/keys.js'
 import { openStore } from '../../store/open-store.js'
 import { bytes } from '../output.js'
 import { type CommonOptions, printResult } from '../run.js'
@@ -31,6 +33,7 @@ export function addInit(program: Command): void {
       const path = location ?? process.env['EVERFOLD_REPO']
       if (path === undefined || path === '')
         throw new EverfoldError('ARGUMENT_INVALID', 'Which folder? Say everfold init REPO.')
+      await refuseForeignFolder(path)
       const store = await openStore(path, { create: true })
       try {
         const { chunkSize, level } = options
@@ -55,6 +58,23 @@ export function addInit(program: Command): void {
         await store.close()
       }
     })
+}
+
+/** Files that we did not make do not become part of a repository: a typing error would mix it with somebody's data. */
+async function refuseForeignFolder(path: string): Promise<void> {
+  const names = await readdir(path).catch((error: unknown) => {
+    // What else is wrong with it, opening the store says.
+    if (systemErrorCode(error) !== undefined) return []
+    throw error
+  })
+  const foreign = names.filter((name) => !RESERVED_FOLDERS.includes(name))
+  if (foreign.length === 0 || foreign.includes(repositoryKey)) return
+  const shown = foreign.sort().slice(0, 3).join(', ')
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `${path} is not empty (it has ${shown}${foreign.length > 3 ? ', …' : ''}). Name an empty folder, or one that does not exist yet.`,
+    { details: { location: path } },
+  )
 }
 
 function parseSize(text: string): number {

@@ -4,7 +4,7 @@ import { ERROR_CLASSES, EverfoldError } from '../../errors.js'
 import { type RetainOptions, type RetainReport, type RetainResult, retain } from '../../merge/retain.js'
 import { savePolicy } from '../../merge/retain-policy.js'
 import { COUNT_KINDS, checkPolicy, policyText } from '../../merge/retention-policy.js'
-import { table, time } from '../output.js'
+import { bytes, table, time } from '../output.js'
 import { parseDuration, parseMachine, parseWhole } from '../parse.js'
 import { type CommonOptions, errorJson, printResult, withRepository } from '../run.js'
 import { idList, points } from './fold.js'
@@ -142,11 +142,12 @@ async function describeMachine(result: RetainResult): Promise<string> {
     result.source
   ]
   const left = result.points.length - removed.length
+  const freed = result.freedBytes === null ? '' : `, which would free ${bytes(result.freedBytes)}`
   const did = dryRun ? `would lose ${points(removed.length)}` : `lost ${points(removed.length)}`
   const gone =
     removed.length === 0
       ? `keeps all of its ${points(left)}`
-      : `${did} (${idList(removed)}) and has ${left} left`
+      : `${did} (${idList(removed)}) and ${dryRun ? 'have' : 'has'} ${left} left${freed}`
   const headline = `${machine} ${gone}. Policy, ${whose}: ${policyText(result.policy)}`
   if (!dryRun) return headline
   const rows = result.points.map((point) => [

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { statisticsOf } from '../../chain/statistics.js'
+import { type Statistics, statisticsOf } from '../../merge/statistics.js'
 import { bytes, ratio, table } from '../output.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 
@@ -10,22 +10,36 @@ export function addStats(program: Command): void {
     .addHelpText('after', '\nExamples:\n  everfold stats\n  everfold stats --json')
     .action(async (options: CommonOptions, command: Command) => {
       const stats = await withRepository(options, command, statisticsOf)
-      await printResult(options, stats, async () =>
-        (
-          await table(
-            ['', ''],
-            [
-              ['machines', String(stats.machines)],
-              ['recovery points', String(stats.points)],
-              ['as plain disk images', bytes(stats.logicalBytes)],
-              ['changed in all', bytes(stats.changedBytes)],
-              ['new after deduplication', `${bytes(stats.newBytes)}  (${ratio(stats.deduplicationRatio)})`],
-              ['stored after compression', `${bytes(stats.storedBytes)}  (${ratio(stats.compressionRatio)})`],
-              ['packs', String(stats.packs)],
-              ['index', bytes(stats.indexBytes)],
-            ],
-          )
-        ).trim(),
-      )
+      await printResult(options, stats, () => describe(stats))
     })
+}
+
+async function describe(stats: Statistics): Promise<string> {
+  const overview = await table(
+    ['', ''],
+    [
+      ['machines', String(stats.machines.length)],
+      ['recovery points', String(stats.points)],
+      ['as plain disk images', bytes(stats.logicalBytes)],
+      ['unique after deduplication', `${bytes(stats.uniqueBytes)}  (${ratio(stats.deduplicationRatio)})`],
+      ['stored after compression', `${bytes(stats.liveBytes)}  (${ratio(stats.compressionRatio)})`],
+      ['dead, for gc to free', bytes(stats.deadBytes)],
+      ['of it in quarantine', bytes(stats.waitingBytes)],
+      ['all packs', `${bytes(stats.storedBytes)}  (${stats.packs} packs)`],
+      ['index', bytes(stats.indexBytes)],
+      ...(stats.damagedChunks > 0 ? [['DAMAGED chunks', String(stats.damagedChunks)]] : []),
+    ],
+  )
+  if (stats.machines.length === 0) return overview.trim()
+  const machines = await table(
+    ['machine', 'points', 'as images', 'its own', 'shared'],
+    stats.machines.map((machine) => [
+      machine.machine,
+      String(machine.points.length),
+      bytes(machine.logicalBytes),
+      bytes(machine.ownBytes),
+      bytes(machine.sharedBytes),
+    ]),
+  )
+  return `${overview.trim()}\n\n${machines}`
 }
