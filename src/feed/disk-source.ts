@@ -50,7 +50,8 @@ class FileSource implements DiskSource {
       } catch (error) {
         throw sourceFailed(this.name, error)
       }
-      if (count === 0) throw changed(this.name, this.sizeBytes, offset + done)
+      if (count === 0)
+        throw changed(this.name, this.sizeBytes, Math.min(offset + done, await sizeOf(this.name, this.#file)))
       done += count
     }
   }
