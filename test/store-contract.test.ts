@@ -2,11 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
+import { systemError, VolatileFileSystem } from '../src/simulate/volatile-file-system.js'
 import { FaultyStore } from '../src/store/faulty-store.js'
 import { LocalStore } from '../src/store/local-store.js'
 import { MemoryStore } from '../src/store/memory-store.js'
 import { storeContract } from './contracts/store-contract.js'
-import { systemError, VolatileFileSystem } from './contracts/volatile-file-system.js'
 import { wrapFileSystem } from './contracts/wrapped-file-system.js'
 
 const folders: string[] = []

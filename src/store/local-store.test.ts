@@ -2,13 +2,13 @@ import { link, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemError } from '../../test/contracts/volatile-file-system.js'
 import {
   mountSmallDisk,
   type SmallDisk,
   simulateSmallDisk,
   wrapFileSystem,
 } from '../../test/contracts/wrapped-file-system.js'
+import { systemError } from '../simulate/volatile-file-system.js'
 import { type FileSystem, type OpenFile, realFileSystem } from './file-system.js'
 import { LocalStore, type LocalStoreOptions } from './local-store.js'
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
+import { systemError } from '../../src/simulate/volatile-file-system.js'
 import { type FileSystem, type OpenFile, realFileSystem } from '../../src/store/file-system.js'
-import { systemError } from './volatile-file-system.js'
 
 /** A folder on a disk that is soon full. */
 export interface SmallDisk {

@@ -4,10 +4,21 @@
  */
 
 import { basename, dirname } from 'node:path'
-import type { FileStatus, FileSystem, FolderEntry, OpenFile } from '../../src/store/file-system.js'
+import type { FileStatus, FileSystem, FolderEntry, OpenFile } from '../store/file-system.js'
 
 /** What a power cut does to what was not synced. Real disks do either, or anything between. */
-export type PowerCut = 'loses all that is not synced' | 'keeps names, loses their bytes'
+export type PowerCut = 'loses all that is not synced' | 'keeps names, loses their bytes' | Survival
+
+/** Decides, one by one, what survives of that which was not synced. */
+export interface Survival {
+  /** Does a name that was added, removed or changed without a sync stay as it was last? */
+  changedName(path: string): boolean
+  /** What is found in a file whose last bytes were not synced. */
+  changedBytes(synced: Buffer, last: Buffer): Buffer
+}
+
+const LOSES_ALL: Survival = { changedName: () => false, changedBytes: (synced) => synced }
+const KEEPS_NAMES: Survival = { changedName: () => true, changedBytes: (synced) => synced }
 
 type Inode = FileNode | FolderNode
 
@@ -38,15 +49,13 @@ export class VolatileFileSystem implements FileSystem {
 
   /** The power is back: what survived is what there is. */
   restart(cut: PowerCut): void {
-    const survive = (folder: FolderNode): void => {
-      folder.names = new Map(cut === 'loses all that is not synced' ? folder.syncedNames : folder.names)
-      folder.syncedNames = new Map(folder.names)
-      for (const inode of folder.names.values()) {
-        if (inode.kind === 'folder') survive(inode)
-        else inode.bytes = inode.syncedBytes
-      }
-    }
-    survive(this.#root)
+    const survival =
+      cut === 'loses all that is not synced'
+        ? LOSES_ALL
+        : cut === 'keeps names, loses their bytes'
+          ? KEEPS_NAMES
+          : cut
+    survive(this.#root, '', survival, new Set())
     this.cutAtStep = Infinity
     this.before = () => {}
   }
@@ -113,6 +122,28 @@ export class VolatileFileSystem implements FileSystem {
     return statusOf(this.#find(path))
   }
 
+  /** Paths of all files, sorted. */
+  files(): string[] {
+    const found: string[] = []
+    const walk = (folder: FolderNode, path: string): void => {
+      for (const [name, inode] of folder.names)
+        if (inode.kind === 'folder') walk(inode, `${path}/${name}`)
+        else found.push(`${path}/${name}`)
+    }
+    walk(this.#root, '')
+    return found.sort()
+  }
+
+  /** Flips one bit of a file where it lies, synced or not. */
+  rot(path: string, bit: number): void {
+    const file = fileOf(this.#find(path))
+    const bytes = Buffer.from(file.bytes)
+    const at = Math.floor(bit / 8) % Math.max(1, bytes.length)
+    bytes[at] = (bytes[at] ?? 0) ^ (1 << (bit % 8))
+    file.bytes = bytes
+    file.syncedBytes = bytes
+  }
+
   async #step(call: string, path: string): Promise<void> {
     await this.before(call, path)
     if (++this.steps >= this.cutAtStep) throw systemError('EIO', `${call} ${path}: the power is cut`)
@@ -143,6 +174,27 @@ export class VolatileFileSystem implements FileSystem {
 }
 
 const NONE = Buffer.alloc(0)
+
+function survive(folder: FolderNode, path: string, survival: Survival, seen: Set<Inode>): void {
+  for (const name of new Set([...folder.syncedNames.keys(), ...folder.names.keys()])) {
+    const synced = folder.syncedNames.get(name)
+    if (folder.names.get(name) === synced || survival.changedName(`${path}/${name}`)) continue
+    if (synced === undefined) folder.names.delete(name)
+    else folder.names.set(name, synced)
+  }
+  folder.syncedNames = new Map(folder.names)
+  for (const [name, inode] of folder.names) {
+    // A file with two names has lost its bytes once.
+    if (seen.has(inode)) continue
+    seen.add(inode)
+    if (inode.kind === 'folder') survive(inode, `${path}/${name}`, survival, seen)
+    else {
+      if (inode.bytes !== inode.syncedBytes)
+        inode.bytes = survival.changedBytes(inode.syncedBytes, inode.bytes)
+      inode.syncedBytes = inode.bytes
+    }
+  }
+}
 
 function fileOf(inode: Inode): FileNode {
   if (inode.kind !== 'file') throw systemError('EISDIR', '')
