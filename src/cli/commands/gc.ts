@@ -23,7 +23,7 @@ export function addGc(program: Command): void {
     .addHelpText(
       'after',
       `
-What is not needed is first condemned, and removed by a later round: space comes back with the second gc.
+What is not needed is first condemned, and removed by a later round: space comes back with the third gc.
 Interrupted, it starts again where that is safe; points are never touched.
 
 Examples:
