@@ -1,8 +1,14 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander'
-import { EverfoldError } from '../errors.js'
+import { EverfoldError, systemErrorCode } from '../errors.js'
 import { makeProgram } from './program.js'
 import { reportError } from './run.js'
+
+// Whoever reads our output may stop, as head(1) does. That ends no backup, and is no failure.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error) => {
+    if (systemErrorCode(error) !== 'EPIPE') throw error
+  })
 
 const json = process.argv.includes('--json')
 try {
