@@ -212,7 +212,8 @@ const FEEDS: readonly (readonly [string, ErrorCode, string])[] = [
 ]
 
 describe('a command', () => {
-  it.each(WRONG)('refuses %s', async (_, code, message, ...args) => {
+  it.each(WRONG)('refuses %s', async (...given) => {
+    const [, code, message, ...args] = given as unknown as Case
     expect((await at.fails(code, ...args)).message).toMatch(message)
   })
 

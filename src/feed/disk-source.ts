@@ -75,8 +75,12 @@ async function sizeOf(path: string, file: FileHandle): Promise<number> {
   })
 }
 
-/** Linux says it in sectors of 512 bytes, whatever the device's own (Documentation/block/stat.rst). */
-async function blockDeviceSize(path: string, device: number): Promise<number> {
+/**
+ * Bytes of the block device with this number.
+ * Linux says it in sectors of 512 bytes, whatever the device's own (Documentation/block/stat.rst).
+ * @throws SOURCE_FAILED
+ */
+export async function blockDeviceSize(path: string, device: number): Promise<number> {
   // How the C library packs major and minor into a device number: gnu_dev_major(3).
   const major = ((device / 2 ** 8) & 0xfff) + (Math.floor(device / 2 ** 32) & 0xfffff000)
   const minor = (device & 0xff) + ((device / 2 ** 12) & 0xffffff00)

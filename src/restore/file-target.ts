@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
+import { blockDeviceSize } from '../feed/disk-source.js'
 import type { DiskTarget } from './restore.js'
 
 const ZERO_BLOCK = new Uint8Array(1024 * 1024)
@@ -16,19 +17,19 @@ export interface FinishableTarget extends DiskTarget {
 
 /**
  * A new file beside `path`, sparse, renamed to it at the end; or a block device, written in place.
+ * @param announce  told the temporary name before there is such a file, for whoever has to end in a hurry
  * @throws TARGET_EXISTS unless `force`; TARGET_FULL, TARGET_FAILED
  */
 export async function openFileTarget(
   path: string,
   sizeBytes: number,
   force: boolean,
+  announce: (temporary: string) => void = () => undefined,
 ): Promise<FinishableTarget> {
   try {
-    const found = await stat(path).catch((error: unknown) => {
-      if (systemErrorCode(error) === 'ENOENT') return undefined
-      throw error
-    })
-    if (found !== undefined && !force)
+    const found = await orAbsent(stat(path))
+    // A link that leads nowhere is there all the same.
+    if (!force && (found ?? (await orAbsent(lstat(path)))) !== undefined)
       throw new EverfoldError(
         'TARGET_EXISTS',
         `${path} exists. Give another name, or --force to overwrite it.`,
@@ -36,14 +37,20 @@ export async function openFileTarget(
           details: { path },
         },
       )
-    if (found?.isBlockDevice() === true) return new DeviceTarget(path, await open(path, 'r+'))
+    if (found?.isBlockDevice() === true) {
+      refuseSmallDevice(path, await blockDeviceSize(path, found.rdev), sizeBytes)
+      return new DeviceTarget(path, await open(path, 'r+'))
+    }
     if (found !== undefined && !found.isFile())
       throw new EverfoldError('TARGET_FAILED', `${path} is neither a file nor a block device.`, {
         details: { path },
       })
-    const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`)
+    // What a link leads to is overwritten, not the link.
+    const real = found === undefined ? path : await realpath(path)
+    const temporary = join(dirname(real), `.${basename(real)}.${randomBytes(6).toString('hex')}.partial`)
+    announce(temporary)
     const file = await open(temporary, 'wx', 0o600)
-    const target = new NewFileTarget(path, temporary, file, force)
+    const target = new NewFileTarget(real, temporary, file, force)
     try {
       await file.truncate(sizeBytes)
     } catch (error) {
@@ -82,13 +89,7 @@ class NewFileTarget implements FinishableTarget {
     try {
       await this.#file.sync()
       await this.#file.close()
-      if (
-        !this.#force &&
-        (await stat(this.#path).then(
-          () => true,
-          () => false,
-        ))
-      )
+      if (!this.#force && (await orAbsent(lstat(this.#path))) !== undefined)
         throw new EverfoldError('TARGET_EXISTS', `${this.#path} appeared meanwhile; it was not overwritten.`)
       await rename(this.#temporary, this.#path)
       const folder = await open(dirname(this.#path), 'r')
@@ -136,6 +137,24 @@ class DeviceTarget implements FinishableTarget {
   async abandon(): Promise<void> {
     await this.#file.close().catch(() => undefined)
   }
+}
+
+async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function refuseSmallDevice(path: string, deviceBytes: number, sizeBytes: number): void {
+  if (deviceBytes >= sizeBytes) return
+  throw new EverfoldError(
+    'TARGET_FULL',
+    `${path} has ${deviceBytes} bytes, and the disk needs ${sizeBytes}. Nothing was written: restore to a larger device.`,
+    { details: { path, deviceBytes, sizeBytes } },
+  )
 }
 
 async function writeFully(path: string, file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {

@@ -1,10 +1,13 @@
+import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { findPointOf } from '../../chain/find-point.js'
+import type { Repository } from '../../chain/repository.js'
 import { EverfoldError } from '../../errors.js'
 import { type FinishableTarget, openFileTarget } from '../../restore/file-target.js'
-import { planDisk } from '../../restore/plan.js'
+import { type DiskPlan, planDisk } from '../../restore/plan.js'
 import { restoreDisk } from '../../restore/restore.js'
+import { cleaningUp } from '../interrupted.js'
 import { bytes } from '../output.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, parsePair, printResult, withRepository } from '../run.js'
@@ -50,28 +53,7 @@ Examples:
             const plans = []
             for (const [id, path] of pairs)
               plans.push({ path, plan: await planDisk(repository, head.state, index, id) })
-            const totalBytes = plans.reduce((sum, { plan }) => sum + plan.sizeBytes, 0)
-            const progress = showProgress(`restoring ${machine}`, options.json === true)
-            const targets: FinishableTarget[] = []
-            try {
-              for (const { path, plan } of plans)
-                targets.push(await openFileTarget(path, plan.sizeBytes, options.force === true))
-              let before = 0
-              for (const [i, { plan }] of plans.entries()) {
-                const target = targets[i]
-                if (target === undefined) continue
-                await restoreDisk(repository, plan, target, (done) => {
-                  progress.update(before + done, totalBytes)
-                })
-                before += plan.sizeBytes
-              }
-              for (const target of targets) await target.finish()
-            } catch (error) {
-              for (const target of targets) await target.abandon()
-              throw error
-            } finally {
-              progress.stop()
-            }
+            await writeAll(repository, machine, plans, options)
             return {
               machine,
               point: point.id,
@@ -92,6 +74,46 @@ Examples:
         )
       },
     )
+}
+
+/** Writes all disks, and gives them their names once all are whole. */
+async function writeAll(
+  repository: Repository,
+  machine: string,
+  disks: readonly { readonly path: string; readonly plan: DiskPlan }[],
+  options: RestoreOptions,
+): Promise<void> {
+  const totalBytes = disks.reduce((sum, { plan }) => sum + plan.sizeBytes, 0)
+  const progress = showProgress(`restoring ${machine}`, options.json === true)
+  const targets: FinishableTarget[] = []
+  const temporaries: string[] = []
+  const write = async (): Promise<void> => {
+    for (const { path, plan } of disks)
+      targets.push(
+        await openFileTarget(path, plan.sizeBytes, options.force === true, (name) => temporaries.push(name)),
+      )
+    let before = 0
+    for (const [i, { plan }] of disks.entries()) {
+      const target = targets[i]
+      if (target === undefined) continue
+      await restoreDisk(repository, plan, target, (done) => {
+        progress.update(before + done, totalBytes)
+      })
+      before += plan.sizeBytes
+    }
+    for (const target of targets) await target.finish()
+  }
+  const abandonNow = (): void => {
+    for (const name of temporaries) rmSync(name, { force: true })
+  }
+  try {
+    await cleaningUp(abandonNow, write)
+  } catch (error) {
+    for (const target of targets) await target.abandon()
+    throw error
+  } finally {
+    progress.stop()
+  }
 }
 
 function parseDisks(texts: readonly string[]): (readonly [string, string])[] {
