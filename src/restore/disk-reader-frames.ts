@@ -1,0 +1,141 @@
+import type { Repository } from '../chain/repository.js'
+import { isEverfoldError } from '../errors.js'
+import { Gate } from '../gate.js'
+import { isPresent, type PackDirectory } from '../pack/pack-format.js'
+
+/** Plain bytes of decoded frames that are kept in memory for all readers of a repository. */
+export const FRAME_CACHE_BYTES_MAX = 64 * 1024 * 1024
+
+/** A frame's chunks, decoded and checked against their hashes. */
+export interface DecodedFrame {
+  /** Shared by all readers: never to be changed, nor handed over to a thread. */
+  readonly plain: Uint8Array<ArrayBuffer>
+  /** Number of the frame's first chunk. */
+  readonly first: number
+  /** Per chunk of the frame: where it begins in `plain`; -1 if it is absent or damaged. */
+  readonly starts: Int32Array
+}
+
+/** Decoded frames of one repository: the least recently used go first; each is read once, however many want it. */
+export class FrameCache {
+  readonly #repository: Repository
+  readonly #bytesMax: number
+  readonly #gate: Gate
+  /** Least recently used first. */
+  readonly #kept = new Map<string, DecodedFrame>()
+  readonly #loading = new Map<string, Promise<DecodedFrame | undefined>>()
+  #bytes = 0
+  #hits = 0
+  #misses = 0
+
+  constructor(repository: Repository, bytesMax = FRAME_CACHE_BYTES_MAX) {
+    this.#repository = repository
+    this.#bytesMax = bytesMax
+    this.#gate = new Gate(repository.crew.size * 2)
+  }
+
+  /** How often a frame was there or had to be read, and plain bytes kept now. */
+  get figures(): { readonly hits: number; readonly misses: number; readonly bytes: number } {
+    return { hits: this.#hits, misses: this.#misses, bytes: this.#bytes }
+  }
+
+  /**
+   * A frame of the generation that `directory` describes.
+   * @returns undefined if the frame cannot be read as a whole: single chunks of it may be readable all the same
+   * @throws STORE_FAILED
+   */
+  async frame(directory: PackDirectory, frame: number): Promise<DecodedFrame | undefined> {
+    const name = `${directory.id}.${directory.generation}.${frame}`
+    const kept = this.#kept.get(name)
+    if (kept !== undefined) {
+      this.#hits++
+      this.#kept.delete(name)
+      this.#kept.set(name, kept)
+      return kept
+    }
+    let loading = this.#loading.get(name)
+    if (loading === undefined) {
+      this.#misses++
+      loading = this.#load(directory, frame, name).finally(() => this.#loading.delete(name))
+      this.#loading.set(name, loading)
+    } else this.#hits++
+    return loading
+  }
+
+  async #load(directory: PackDirectory, frame: number, name: string): Promise<DecodedFrame | undefined> {
+    await this.#gate.enter()
+    try {
+      const { decoded, whole } = await decodeFrame(this.#repository, directory, frame)
+      // What is damaged may have healed when it is asked for again.
+      if (whole) this.#keep(name, decoded)
+      return decoded
+    } catch (error) {
+      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+      return undefined
+    } finally {
+      this.#gate.leave()
+    }
+  }
+
+  #keep(name: string, frame: DecodedFrame): void {
+    if (frame.plain.byteLength > this.#bytesMax) return
+    this.#kept.set(name, frame)
+    this.#bytes += frame.plain.byteLength
+    for (const [oldName, oldest] of this.#kept) {
+      if (this.#bytes <= this.#bytesMax) break
+      this.#kept.delete(oldName)
+      this.#bytes -= oldest.plain.byteLength
+    }
+  }
+}
+
+async function decodeFrame(
+  repository: Repository,
+  directory: PackDirectory,
+  frame: number,
+): Promise<{ readonly decoded: DecodedFrame; readonly whole: boolean }> {
+  const first = directory.frameFirst[frame] ?? 0
+  const end = directory.frameFirst[frame + 1] ?? first
+  const starts = new Int32Array(end - first).fill(-1)
+  const chunks: number[] = []
+  let plainBytes = 0
+  for (let chunk = first; chunk < end; chunk++) {
+    if (!isPresent(directory, chunk)) continue
+    starts[chunk - first] = plainBytes
+    plainBytes += directory.chunkLength[chunk] ?? 0
+    chunks.push(chunk)
+  }
+  if (chunks.length === 0) return { decoded: { plain: new Uint8Array(0), first, starts }, whole: false }
+  const task = { packId: directory.id, chunks, pieces: [], plainBytes }
+  const { plain, damaged } = await repository.reader.run(task)
+  for (const { chunk } of damaged) starts[chunk - first] = -1
+  return { decoded: { plain, first, starts }, whole: damaged.length === 0 }
+}
+
+/**
+ * The plain bytes from `position` on (see PackDirectory.chunkStart), which begin in chunk number `chunk`.
+ * @returns a view of the frame, or undefined if a chunk among them is absent or damaged
+ */
+export function bytesIn(
+  { plain, first, starts }: DecodedFrame,
+  directory: PackDirectory,
+  chunk: number,
+  position: number,
+  length: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  for (let other = chunk; (directory.chunkStart[other] ?? Infinity) < position + length; other++)
+    if ((starts[other - first] ?? -1) < 0) return undefined
+  const from = (starts[chunk - first] ?? 0) + position - (directory.chunkStart[chunk] ?? 0)
+  return plain.subarray(from, from + length)
+}
+
+const caches = new WeakMap<Repository, FrameCache>()
+
+/** The cache that all readers of a repository share. */
+export function frameCacheOf(repository: Repository): FrameCache {
+  const known = caches.get(repository)
+  if (known !== undefined) return known
+  const cache = new FrameCache(repository)
+  caches.set(repository, cache)
+  return cache
+}

@@ -1,0 +1,155 @@
+import fc from 'fast-check'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { diskLike, KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
+import { backUpBytes, objectsOf, openInMemory, storeOf } from '../../test/memory-repository.js'
+import { expectSame } from '../../test/workspace.js'
+import { Repository } from '../chain/repository.js'
+import { MemoryStore } from '../store/memory-store.js'
+import { DiskReader, READ_AHEAD_BYTES } from './disk-reader.js'
+import { FrameCache, frameCacheOf } from './disk-reader-frames.js'
+
+async function readerOf(repository: Repository, point = 'latest'): Promise<DiskReader> {
+  const head = await repository.chains.get('m')
+  const index = point === 'latest' ? head.state.points.length - 1 : 0
+  return DiskReader.open(repository, head, index, 'vda')
+}
+
+async function newStore(): Promise<MemoryStore> {
+  const store = new MemoryStore()
+  await Repository.init(store, { packSize: 65_536 * 4 })
+  return store
+}
+
+describe.each(['cdc', 'fixed'] as const)('a disk reader (%s)', (chunker) => {
+  const SIZE = 6 * MIB + 12_345
+  const first = diskLike(`first ${chunker}`, SIZE)
+  const second = overwritten(first, MIB - 77, noise('second', 300 * KIB))
+  let repository: Repository
+
+  beforeAll(async () => {
+    repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', first, { chunker })
+    await backUpBytes(repository, 'm', second, { feed: [[MIB - 77, 300 * KIB]] })
+  })
+
+  it('reads any range of any point, as a whole and as a stream', async () => {
+    const readers = [await readerOf(repository, 'parent'), await readerOf(repository)] as const
+    const ranges = fc.record({
+      newer: fc.boolean(),
+      offset: fc.nat(SIZE),
+      length: fc.oneof(fc.nat(10), fc.nat(70_000), fc.nat(SIZE)),
+    })
+    await fc.assert(
+      fc.asyncProperty(ranges, async ({ newer, offset, length: wanted }) => {
+        const reader = readers[newer ? 1 : 0]
+        const length = Math.min(wanted, SIZE - offset)
+        const expected = (newer ? second : first).subarray(offset, offset + length)
+        expectSame(await reader.read(offset, length), expected, `read ${offset}+${length}`)
+        const pieces: Uint8Array[] = []
+        for await (const piece of reader.stream(offset, length)) pieces.push(piece.slice())
+        expectSame(Buffer.concat(pieces), expected, `stream ${offset}+${length}`)
+      }),
+      { numRuns: 60 },
+    )
+    for (const reader of readers) reader.close()
+  })
+
+  it('refuses ranges that are not on the disk', async () => {
+    const reader = await readerOf(repository)
+    await expect(reader.read(SIZE, 1)).rejects.toThrow(RangeError)
+    await expect(reader.read(-1, 1)).rejects.toThrow(RangeError)
+    await expect(reader.read(0, Number.NaN)).rejects.toThrow(RangeError)
+    await expect(reader.stream(1, SIZE).next()).rejects.toThrow(RangeError)
+    reader.close()
+  })
+})
+
+describe('memory', () => {
+  it('is bounded: a stream that nobody takes from reads only a little ahead', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('much', 24 * MIB))
+    const reader = await readerOf(repository)
+    const stream = reader.stream(0, reader.sizeBytes)
+    await stream.next()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const { bytes } = frameCacheOf(repository).figures
+    expect(bytes).toBeGreaterThan(READ_AHEAD_BYTES / 2)
+    expect(bytes).toBeLessThan(2 * READ_AHEAD_BYTES)
+    await stream.return(undefined)
+    reader.close()
+  })
+
+  it('keeps no more decoded frames than its limit, and reads each once while it keeps them', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('frames', 4 * MIB))
+    const reader = await readerOf(repository)
+    const packId = reader.extents.packs.idOf(reader.extents.pack[0] ?? 0)
+    const directory = await repository.catalog.directory(packId)
+    const roomForOne = directory.framePlain[0] ?? 0
+    const cache = new FrameCache(repository, roomForOne)
+    await Promise.all([cache.frame(directory, 0), cache.frame(directory, 0)])
+    await cache.frame(directory, 0)
+    expect(cache.figures).toMatchObject({ misses: 1, hits: 2 })
+    for (let frame = 0; frame < directory.frameCount; frame++) await cache.frame(directory, frame)
+    expect(cache.figures.bytes).toBeLessThanOrEqual(roomForOne)
+    reader.close()
+  })
+
+  it('ends a stream when it is told to', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('ended', 2 * MIB))
+    const reader = await readerOf(repository)
+    const stop = new AbortController()
+    const stream = reader.stream(0, reader.sizeBytes, stop.signal)
+    await stream.next()
+    stop.abort(new Error('enough'))
+    await expect(stream.next()).rejects.toThrow('enough')
+    reader.close()
+  })
+})
+
+describe('damage', () => {
+  it('fails the reads that meet it before a wrong byte, names it, and leaves all other bytes readable', async () => {
+    const bytes = noise('damaged', 2 * MIB)
+    const sound = await newStore()
+    await backUpBytes(await openInMemory(sound), 'm', bytes, { chunker: 'fixed' })
+    const objects = await objectsOf(sound)
+    const [key, pack] = [...objects].find(([name]) => name.startsWith('packs/')) ?? ['', new Uint8Array()]
+    const broken = pack.slice()
+    broken[100_000] = (broken[100_000] ?? 0) ^ 1
+    const repository = await openInMemory(await storeOf(objects.set(key, broken)))
+    const reader = await readerOf(repository)
+    let lost = 0
+    for (let offset = 0; offset < bytes.length; offset += 64 * KIB) {
+      try {
+        expectSame(await reader.read(offset, 64 * KIB), bytes.subarray(offset, offset + 64 * KIB), 'a read')
+      } catch (error) {
+        expect(error).toMatchObject({
+          code: 'DATA_DAMAGED',
+          details: { machine: 'm', disk: 'vda', lost: [{ offset, length: 64 * KIB }] },
+        })
+        lost++
+      }
+    }
+    expect(lost).toBe(1)
+    let at = 0
+    const whole = async (): Promise<void> => {
+      for await (const piece of reader.stream(0, bytes.length)) {
+        expectSame(piece, bytes.subarray(at, at + piece.length), `stream at ${at}`)
+        at += piece.length
+      }
+    }
+    await expect(whole()).rejects.toMatchObject({ code: 'DATA_DAMAGED' })
+    reader.close()
+  })
+
+  it('of a pack that is gone is told the same way', async () => {
+    const sound = await newStore()
+    await backUpBytes(await openInMemory(sound), 'm', noise('gone', MIB))
+    const objects = await objectsOf(sound)
+    for (const key of objects.keys()) if (key.startsWith('packs/')) objects.delete(key)
+    const reader = await readerOf(await openInMemory(await storeOf(objects)))
+    await expect(reader.read(0, 10)).rejects.toMatchObject({ code: 'DATA_DAMAGED' })
+    reader.close()
+  })
+})

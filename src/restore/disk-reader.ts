@@ -1,0 +1,213 @@
+import type { ChainHead } from '../chain/chains.js'
+import { type ExtentList, ZEROS } from '../chain/extent-list.js'
+import type { Repository } from '../chain/repository.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
+import { planTasks } from '../pack/chunk-reader.js'
+import { chunkAt, frameOfChunk, type PackDirectory } from '../pack/pack-format.js'
+import { bytesIn, type FrameCache, frameCacheOf } from './disk-reader-frames.js'
+import { type DiskPlan, planDisk } from './plan.js'
+
+/** Plain bytes that a stream reads ahead of its consumer, */
+export const READ_AHEAD_BYTES = 4 * 1024 * 1024
+/** and parts, however small they are. */
+export const READ_AHEAD_PARTS_MAX = 32
+/** Zeros come in pieces of this size, all of them the same memory. */
+const NOTHING = new Uint8Array(1024 * 1024)
+
+/** Consecutive bytes of the disk: zeros, or bytes of one frame. */
+interface Part {
+  readonly offset: number
+  readonly length: number
+  /** Absent: zeros. */
+  readonly source?: {
+    readonly directory: PackDirectory
+    readonly frame: number
+    readonly chunk: number
+    readonly position: number
+  }
+}
+
+/**
+ * Reads a disk as it was at a point, anywhere, in any order, by any number of callers at once. What it gives was checked against
+ * its hash. Garbage collection leaves alone what it needs until it is closed.
+ */
+export class DiskReader {
+  readonly plan: DiskPlan
+  readonly #repository: Repository
+  readonly #frames: FrameCache
+
+  private constructor(repository: Repository, plan: DiskPlan) {
+    this.#repository = repository
+    this.#frames = frameCacheOf(repository)
+    this.plan = plan
+  }
+
+  /**
+   * Reads runs, no packs.
+   * @param head  Got from the chains in this very turn: only then is it certain that its runs are still there.
+   * @param index  the point's place in the chain
+   * @throws DISK_UNKNOWN, CHAIN_DAMAGED, DATA_DAMAGED, OBJECT_NOT_FOUND, STORE_FAILED
+   */
+  static async open(
+    repository: Repository,
+    head: ChainHead,
+    index: number,
+    diskId: string,
+  ): Promise<DiskReader> {
+    return new DiskReader(repository, await planDisk(repository, head.state, index, diskId))
+  }
+
+  get sizeBytes(): number {
+    return this.plan.sizeBytes
+  }
+
+  /** Cover the disk from 0 to its size without a gap. */
+  get extents(): ExtentList {
+    return this.plan.extents
+  }
+
+  /** Lets go of what it pinned. Reads that are under way may fail. */
+  close(): void {
+    this.plan.pins.end()
+  }
+
+  /**
+   * Exactly `length` bytes from byte `offset` on: the caller's own. For small reads: all of it is in memory at once.
+   * @throws RangeError beyond the end of the disk; DATA_DAMAGED naming what is lost; STORE_FAILED
+   */
+  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    this.#checkRange(offset, length)
+    const out = new Uint8Array(length)
+    const reading: Promise<void>[] = []
+    for await (const part of this.#parts(offset, length)) {
+      if (part.source === undefined) continue
+      const copied = this.#load(part).then((bytes) => {
+        out.set(bytes, part.offset - offset)
+      })
+      // Whoever waits for all of them hears of it.
+      copied.catch(() => undefined)
+      reading.push(copied)
+    }
+    await Promise.all(reading)
+    return out
+  }
+
+  /**
+   * The bytes from `offset` on, in the order of the disk, read ahead of whoever takes them by a bounded amount. What it yields is
+   * shared memory: not to be changed, nor handed over to a thread.
+   * @throws RangeError beyond the end of the disk; DATA_DAMAGED before the first byte that is lost; STORE_FAILED;
+   *         the signal's reason
+   */
+  async *stream(offset: number, length: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    this.#checkRange(offset, length)
+    const parts = this.#parts(offset, length)
+    const queue: { readonly bytes: Promise<Uint8Array>; readonly length: number }[] = []
+    let ahead = 0
+    let exhausted = false
+    for (;;) {
+      while (!exhausted && ahead < READ_AHEAD_BYTES && queue.length < READ_AHEAD_PARTS_MAX) {
+        const next = await parts.next()
+        if (next.done === true) {
+          exhausted = true
+          break
+        }
+        const bytes = this.#load(next.value)
+        // It is waited for when its turn comes.
+        bytes.catch(() => undefined)
+        queue.push({ bytes, length: next.value.length })
+        ahead += next.value.length
+      }
+      signal?.throwIfAborted()
+      const first = queue.shift()
+      if (first === undefined) return
+      ahead -= first.length
+      yield await first.bytes
+    }
+  }
+
+  #checkRange(offset: number, length: number): void {
+    const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length)
+    if (!whole || offset < 0 || length < 0 || offset + length > this.sizeBytes)
+      throw new RangeError(`no bytes ${offset}+${length} on a disk of ${this.sizeBytes}`)
+  }
+
+  /** @throws DATA_DAMAGED, STORE_FAILED */
+  async *#parts(offset: number, length: number): AsyncGenerator<Part, void, undefined> {
+    const list = this.extents
+    const end = offset + length
+    for (let i = list.indexAt(offset); i < list.length && list.startOf(i) < end; i++) {
+      let from = Math.max(offset, list.startOf(i))
+      const to = Math.min(end, list.endOf(i))
+      const pack = list.pack[i] ?? ZEROS
+      if (pack === ZEROS) {
+        for (; from < to; from += NOTHING.length)
+          yield { offset: from, length: Math.min(to - from, NOTHING.length) }
+        continue
+      }
+      const directory = await this.#directory(list.packs.idOf(pack), from, to - from)
+      const origin =
+        (directory.chunkStart[list.chunk[i] ?? 0] ?? Infinity) + (list.skip[i] ?? 0) - list.startOf(i)
+      const available = directory.chunkStart[directory.chunkCount] ?? 0
+      if (!(origin + to <= available)) throw this.#lost(from, to - from)
+      while (from < to) {
+        const position = origin + from
+        const chunk = chunkAt(directory, position)
+        const frame = frameOfChunk(directory, chunk)
+        const frameEnd = directory.chunkStart[directory.frameFirst[frame + 1] ?? 0] ?? available
+        const size = Math.min(to - from, frameEnd - position)
+        yield { offset: from, length: size, source: { directory, frame, chunk, position } }
+        from += size
+      }
+    }
+  }
+
+  async #directory(packId: string, offset: number, length: number): Promise<PackDirectory> {
+    try {
+      return await this.#repository.catalog.directory(packId)
+    } catch (error) {
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw this.#lost(offset, length, error)
+      throw error
+    }
+  }
+
+  async #load(part: Part): Promise<Uint8Array> {
+    const { source, length } = part
+    if (source === undefined) return NOTHING.subarray(0, length)
+    const { directory, frame, chunk, position } = source
+    const decoded = await this.#frames.frame(directory, frame)
+    const bytes = decoded && bytesIn(decoded, directory, chunk, position, length)
+    if (bytes === undefined) return this.#loadAlone(part, directory, position)
+    // A small part is copied, so that it does not hold the memory of the whole frame.
+    return bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes
+  }
+
+  /** Reads just the chunks that are wanted, from whichever generation has them. */
+  async #loadAlone(part: Part, directory: PackDirectory, position: number): Promise<Uint8Array> {
+    const { offset, length } = part
+    const out = new Uint8Array(length)
+    for (const task of planTasks([{ directory, position, length, target: 0 }])) {
+      try {
+        const { plain, damaged } = await this.#repository.reader.run(task)
+        if (damaged.length > 0) throw this.#lost(offset, length)
+        for (const piece of task.pieces)
+          out.set(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+      } catch (error) {
+        if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw this.#lost(offset, length, error)
+        if (isEverfoldError(error, 'DATA_DAMAGED') && error.details['disk'] === undefined)
+          throw this.#lost(offset, length, error)
+        throw error
+      }
+    }
+    return out
+  }
+
+  #lost(offset: number, length: number, cause?: unknown): EverfoldError {
+    const { machine, point, disk } = this.plan
+    return new EverfoldError(
+      'DATA_DAMAGED',
+      `Point ${point} of "${machine}": some of the ${length} bytes from byte ${offset} of disk "${disk}" on are damaged in the repository. ` +
+        'Other points may be whole: run everfold verify to see.',
+      { cause, details: { machine, point, disk, lost: [{ machine, point, disk, offset, length }] } },
+    )
+  }
+}
