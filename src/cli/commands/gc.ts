@@ -1,13 +1,15 @@
 import type { Command } from 'commander'
+import { EverfoldError } from '../../errors.js'
 import { collectGarbage, DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
 import { bytes } from '../output.js'
-import { parseShare } from '../parse.js'
+import { parseShare, parseWhole } from '../parse.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, printResult, withRepository } from '../run.js'
 
 interface GcCommandOptions extends CommonOptions {
   readonly dryRun?: true
   readonly deadShare?: number
+  readonly rounds?: number
 }
 
 export function addGc(program: Command): void {
@@ -20,15 +22,18 @@ export function addGc(program: Command): void {
       `rewrite packs of which more than this is dead (default: ${DEAD_SHARE_MAX_DEFAULT * 100}%)`,
       parseShare,
     )
+    .option('--rounds <n>', 'rounds to run one after the other (default: 1)', parseRounds)
     .addHelpText(
       'after',
       `
-What is not needed is first condemned, and removed by a later round: space comes back with the third gc.
+What is not needed is first condemned, lies in quarantine for a round, and is removed by the round after that, if each of them
+finds anew that nothing needs it: space comes back with the third gc, or at once with --rounds 3.
 Interrupted, it starts again where that is safe; points are never touched.
 
 Examples:
   everfold gc
   everfold gc --dry-run
+  everfold gc --rounds 3
   everfold gc --dead-share 20% --json`,
     )
     .action(async (options: GcCommandOptions, command: Command) => {
@@ -42,13 +47,19 @@ Examples:
             (count) => `${count} pack${count === 1 ? '' : 's'}`,
           )
           try {
-            return await collectGarbage(repository, {
-              dryRun: options.dryRun === true,
-              ...(options.deadShare === undefined ? {} : { deadShareMax: options.deadShare }),
-              onProgress: (done, total) => {
-                progress.update(done, total)
-              },
-            })
+            const collect = (): Promise<GcResult> =>
+              collectGarbage(repository, {
+                dryRun: options.dryRun === true,
+                ...(options.deadShare === undefined ? {} : { deadShareMax: options.deadShare }),
+                onProgress: (done, total) => {
+                  progress.update(done, total)
+                },
+              })
+            let result = await collect()
+            // A dry run changes nothing, so a second one would say the same.
+            for (let round = 1; round < (options.rounds ?? 1) && options.dryRun !== true; round++)
+              result = together(result, await collect())
+            return result
           } finally {
             progress.stop()
           }
@@ -57,6 +68,43 @@ Examples:
       )
       await printResult(options, result, () => describe(result))
     })
+}
+
+function parseRounds(text: string): number {
+  const rounds = parseWhole(text)
+  if (rounds >= 1 && rounds <= ROUNDS_MAX) return rounds
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `How many rounds to run is from 1 to ${ROUNDS_MAX}, not ${text}.`,
+  )
+}
+
+const ROUNDS_MAX = 100
+
+/** What two rounds did in all, and how things are after the later one. */
+function together(earlier: GcResult, later: GcResult): GcResult {
+  const sum = (
+    name:
+      | 'condemnedObjects'
+      | 'condemnedBytes'
+      | 'rewrittenPacks'
+      | 'joinedPacks'
+      | 'writtenBytes'
+      | 'removedObjects'
+      | 'removedBytes'
+      | 'seconds',
+  ): number => earlier[name] + later[name]
+  return {
+    ...later,
+    condemnedObjects: sum('condemnedObjects'),
+    condemnedBytes: sum('condemnedBytes'),
+    rewrittenPacks: sum('rewrittenPacks'),
+    joinedPacks: sum('joinedPacks'),
+    writtenBytes: sum('writtenBytes'),
+    removedObjects: sum('removedObjects'),
+    removedBytes: sum('removedBytes'),
+    seconds: sum('seconds'),
+  }
 }
 
 function describe(result: GcResult): string {
