@@ -10,6 +10,7 @@ import tseslint from 'typescript-eslint'
 // biome-ignore format: a table
 const layers = [
   ['cli'],
+  ['server'],
   ['restore', 'merge'],
   ['chain'],
   ['index'],

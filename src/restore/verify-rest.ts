@@ -13,6 +13,7 @@ import {
   quarantinePrefix,
   runsPrefix,
   settingsPrefix,
+  tokensPrefix,
 } from '../store/keys.js'
 import type { DamageMap } from './damage.js'
 
@@ -23,6 +24,7 @@ const CHECKS: readonly (readonly [string, (key: string, bytes: Uint8Array) => st
   [machinesPrefix, checkNumbered],
   [settingsPrefix, checkNumbered],
   [quarantinePrefix, checkNumbered],
+  [tokensPrefix, checkNumbered],
 ]
 
 /**

@@ -9,6 +9,7 @@
  *   settings/<number>                 the repository's settings, likewise; the highest holds
  *   machines/<number>                 every machine that ever had a chain, likewise
  *   quarantine/<number>               what is condemned or damaged, likewise
+ *   tokens/<number>                   who may use the service, likewise
  *
  * Parsers give undefined for anything that the builders could not have made. Builders assert: a bad id or
  * number is a bug of ours.
@@ -151,5 +152,18 @@ export function settingsKey(number: number): string {
 
 export function parseSettingsKey(key: string): number | undefined {
   const [, digits] = /^settings\/([0-9]{12})$/u.exec(key) ?? []
+  return digits === undefined ? undefined : Number(digits)
+}
+
+export const tokensPrefix = 'tokens/'
+
+/** Who may use the service, see server/token-book.ts: numbered without gaps from 0, and the highest holds. */
+export function tokensKey(number: number): string {
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  return tokensPrefix + String(number).padStart(12, '0')
+}
+
+export function parseTokensKey(key: string): number | undefined {
+  const [, digits] = /^tokens\/([0-9]{12})$/u.exec(key) ?? []
   return digits === undefined ? undefined : Number(digits)
 }
