@@ -1,0 +1,73 @@
+import { backUp, type DiskBackup } from '../chain/backup.js'
+import type { Repository } from '../chain/repository.js'
+import { EverfoldError } from '../errors.js'
+import { ByteExtents, clip, normalise } from '../feed/byte-extents.js'
+import { SimulatedDisk, sourceOf } from './disk.js'
+import type { ModelMachine, Uncertain } from './model.js'
+import type { Random } from './random.js'
+import { Counts, type World } from './world.js'
+
+const DISKS_MAX = 3
+
+/** The owner writes to a machine's disks, adds some, loses some, and takes a point, with feeds where that is possible. */
+export async function backUpMachine(
+  world: World,
+  repository: Repository,
+  random: Random,
+  alone: boolean,
+  say: (what: string) => void,
+): Promise<void> {
+  const machine = random.pick(world.machines)
+  live(machine, world, random)
+  const disks = machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
+  const requests = disks.map((disk) => requestFor(disk, random))
+  const content = new Map(disks.map((disk) => [disk.id, disk.bytes]))
+  const told = new Map(disks.map((disk) => [disk, new Set(disk.writes)]))
+  const uncertain: Uncertain = { kind: 'backup', content }
+  machine.uncertain.add(uncertain)
+  say(
+    `${machine.name} ${requests.map((one) => `${one.id}:${one.changed === undefined ? 'all' : 'feed'}`).join()}`,
+  )
+  try {
+    const { point } = await backUp(repository, { machine: machine.name, disks: requests })
+    say(
+      `${machine.name} ${requests.map((one) => `${one.id}:${one.changed === undefined ? 'all' : 'feed'}`).join()} → ${point}`,
+    )
+    machine.uncertain.delete(uncertain)
+    machine.promise(point, content)
+    for (const disk of machine.disks) {
+      const tellings = told.get(disk)
+      disk.inLastPoint = tellings !== undefined
+      disk.writes = disk.writes.filter((write) => tellings?.has(write) !== true)
+    }
+  } catch (error) {
+    if (!(error instanceof EverfoldError)) throw error
+    // What failed in the store may have had its effect all the same.
+    if (error.code !== 'STORE_FAILED' && error.code !== 'STORE_FULL') machine.uncertain.delete(uncertain)
+    else machine.feedMayLackBase = true
+    if (error.code !== 'FEED_WITHOUT_BASE' && error.code !== 'FEED_BASE_UNSURE') throw error
+    // The point that the owner knows of is gone: the next one reads everything.
+    Counts.increase(world.counts.refusals, `backup ${error.code}`)
+    if (alone && !machine.feedMayLackBase) throw error
+    for (const disk of machine.disks) disk.inLastPoint = false
+  }
+}
+
+function live(machine: ModelMachine, world: World, random: Random): void {
+  if (machine.disks.length === 0 || (machine.disks.length < DISKS_MAX && random.chance(0.08)))
+    machine.disks.push(new SimulatedDisk(`d${machine.disksEver++}`, random))
+  if (machine.disks.length > 1 && random.chance(0.05))
+    machine.disks.splice(random.below(machine.disks.length), 1)
+  const everywhere = world.machines.flatMap((one) => one.disks)
+  for (let i = random.below(5); i > 0; i--) random.pick(machine.disks).change(random, everywhere)
+}
+
+function requestFor(disk: SimulatedDisk, random: Random): DiskBackup {
+  const feed = disk.inLastPoint && random.chance(0.7)
+  return {
+    id: disk.id,
+    chunker: disk.chunker,
+    source: sourceOf(disk.bytes),
+    changed: feed ? normalise(clip(ByteExtents.from(disk.writes), disk.bytes.length)) : undefined,
+  }
+}

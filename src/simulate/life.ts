@@ -1,0 +1,158 @@
+import { isEverfoldError } from '../errors.js'
+import { SimulationFailure } from './failure.js'
+import { finish } from './finish.js'
+import type { ModelMachine } from './model.js'
+import { operate } from './operations.js'
+import type { Fault, FaultKind, Life, Step } from './plan.js'
+import { Random } from './random.js'
+import { beginRestore, finishRestore } from './restores.js'
+import { type Counts, World } from './world.js'
+
+export interface LifeResult {
+  readonly counts: Counts
+  readonly trace: readonly string[]
+  /** Undefined: nothing went wrong that may not. */
+  readonly failure: SimulationFailure | undefined
+}
+
+/** Lives a life. The same life gives the same result. */
+export async function live(life: Life): Promise<LifeResult> {
+  const world = new World(life)
+  let failure: SimulationFailure | undefined
+  try {
+    await world.init()
+    for (const [i, step] of life.steps.entries()) {
+      world.log(`step ${i}${step.faults.map((fault) => `, ${fault.kind} at ${fault.at}`).join('')}`)
+      await takeStep(world, step)
+    }
+    world.log('end')
+    await finish(world)
+  } catch (error) {
+    failure =
+      error instanceof SimulationFailure
+        ? error
+        : new SimulationFailure(
+            error instanceof Error ? (error.stack ?? error.message) : String(error),
+            error,
+          )
+  }
+  return { counts: world.counts, trace: world.trace, failure }
+}
+
+async function takeStep(world: World, step: Step): Promise<void> {
+  for (const fault of step.faults) if (fault.kind === 'rot') rot(world, fault)
+  const faults: ReadonlySet<FaultKind> = new Set(step.faults.map((fault) => fault.kind))
+  const company = { alone: step.operations.length === 1, faults }
+  const survived = await world.under(step.faults, step.seed, async () => {
+    if (!(await opened(world, faults))) return
+    await Promise.all(step.operations.map((operation) => operate(world, operation, company)))
+  })
+  if (world.injector.where !== '') world.log(`  (${world.injector.where})`)
+  if (!survived) {
+    const cut = step.faults.find(({ kind }) => kind === 'power cut' || kind === 'kill')
+    world.log(`  ${cut?.kind ?? ''}`)
+    await comeBack(world, cut?.kind === 'power cut')
+    return
+  }
+  if (world.repository !== undefined) await world.quietly(() => settle(world))
+  await afterwards(world, step)
+}
+
+/** Opens the repository under faults. @returns false if they did not allow it */
+async function opened(world: World, faults: ReadonlySet<FaultKind>): Promise<boolean> {
+  try {
+    await world.open()
+    return true
+  } catch (error) {
+    const expected = isEverfoldError(error, 'STORE_FAILED', 'STORE_FULL') && faults.size > 0
+    if (!expected) throw error
+    return false
+  }
+}
+
+async function afterwards(world: World, step: Step): Promise<void> {
+  const random = new Random(step.seed ^ 0xaf7e5)
+  switch (step.after) {
+    case 'nothing':
+      return
+    case 'reopen':
+      world.log('  reopen')
+      return world.quietly(() => world.reopen())
+    case 'clock jump':
+      return world.jumpClock(random)
+    case 'check':
+      return world.quietly(() => compareAll(world))
+    case 'power cut':
+      world.log('  power cut while nobody does anything')
+      world.came('power cut')
+      world.dieOf('power cut', random.seed())
+      return comeBack(world, true)
+  }
+}
+
+/** After a crash: opens again, and compares every byte of every point. */
+async function comeBack(world: World, powerCut: boolean): Promise<void> {
+  await world.quietly(async () => {
+    await world.open()
+    await compareAll(world)
+    // What survived a power cut lies on stable storage.
+    if (powerCut) for (const machine of world.machines) machine.settle(await pointIds(world, machine))
+  })
+}
+
+/** Nothing is under way: are the points those that must be there? */
+async function settle(world: World): Promise<void> {
+  for (const machine of world.machines) {
+    const actual = await pointIds(world, machine)
+    machine.explain(actual, (id) => isCandidate(machine, id))
+  }
+}
+
+function isCandidate(machine: ModelMachine, id: string): boolean {
+  const known = machine.contents.get(id)
+  // Not yet restored: it will be compared with the candidates when it is.
+  return machine.candidates().some((content) => known === undefined || content === known)
+}
+
+async function pointIds(world: World, machine: ModelMachine): Promise<string[]> {
+  const repository = await world.open()
+  const head = await repository.chains.find(machine.name)
+  return head?.state.points.map((point) => point.id) ?? []
+}
+
+/** Restores every point of every machine and compares every byte. */
+export async function compareAll(world: World): Promise<void> {
+  const repository = await world.open()
+  for (const machine of world.machines) {
+    const state = (await repository.chains.find(machine.name))?.state
+    for (const [index, point] of (state?.points ?? []).entries()) {
+      world.counts.comparedPoints++
+      try {
+        if (state !== undefined)
+          await finishRestore(repository, await beginRestore(repository, machine, state, index))
+      } catch (error) {
+        if (error instanceof SimulationFailure) throw error
+        if (world.isRotten && isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND'))
+          continue
+        throw new SimulationFailure(
+          `${machine.name}: point ${point.id} cannot be restored: ${String(error)}`,
+          error,
+        )
+      }
+    }
+    machine.explain(await pointIds(world, machine), (id) => isCandidate(machine, id))
+  }
+}
+
+/** Flips a bit of an object with data, or now and then of a run. */
+function rot(world: World, fault: Fault): void {
+  const random = new Random(fault.seed)
+  const runs = random.chance(0.1)
+  const files = world.files.files().filter((path) => (runs ? /\/runs\// : /\/(?:packs|bundles)\//).test(path))
+  if (files.length === 0) return
+  const path = random.pick(files)
+  world.log(`  rot in ${path}`)
+  world.files.rot(path, random.magnitude(400_000))
+  world.isRotten = true
+  world.came('rot')
+}

@@ -1,0 +1,160 @@
+import { Random } from './random.js'
+
+/*
+ * A life is planned before it is lived, as plain data, so that a failing one can be shortened: each part carries its own seed and
+ * nothing depends on the parts before it but the repository itself.
+ */
+
+export type OperationKind =
+  | 'backup'
+  | 'restore'
+  | 'hold'
+  | 'release'
+  | 'fold'
+  | 'remove'
+  | 'delete'
+  | 'pin'
+  | 'retain'
+  | 'gc'
+  | 'verify'
+  | 'heal'
+  | 'account'
+  | 'reindex'
+
+export interface Operation {
+  readonly kind: OperationKind
+  readonly seed: number
+}
+
+export type FaultKind =
+  | 'power cut'
+  | 'kill'
+  | 'system error'
+  | 'error before'
+  | 'error after'
+  | 'flipped bit'
+  | 'short read'
+  | 'empty listing'
+  | 'partial listing'
+  | 'disk full'
+  | 'rot'
+
+export interface Fault {
+  readonly kind: FaultKind
+  /** It comes with this call, or turn, counted from the step's begin. */
+  readonly at: number
+  readonly seed: number
+}
+
+/** Operations that go on side by side, and what goes wrong meanwhile. */
+export interface Step {
+  readonly seed: number
+  readonly operations: readonly Operation[]
+  readonly faults: readonly Fault[]
+  /** What comes after: nothing, a clean end and a new start, or a power cut while nobody does anything. */
+  readonly after: 'nothing' | 'reopen' | 'power cut' | 'clock jump' | 'check'
+}
+
+export interface Life {
+  readonly seed: number
+  readonly machines: number
+  readonly level: number
+  readonly frameSize: number
+  readonly steps: readonly Step[]
+}
+
+const WEIGHTS: Readonly<Record<OperationKind, number>> = {
+  backup: 30,
+  restore: 5,
+  hold: 4,
+  release: 4,
+  fold: 10,
+  remove: 6,
+  delete: 2,
+  pin: 2,
+  retain: 3,
+  gc: 18,
+  verify: 3,
+  heal: 2,
+  account: 2,
+  reindex: 2,
+}
+
+const KINDS = Object.entries(WEIGHTS).flatMap(([kind, weight]) =>
+  Array.from({ length: weight }, () => kind as OperationKind),
+)
+
+/** Largest number of the call or turn with which a fault comes: about as many as a long operation makes. */
+const FAULT_AT_MOST: Readonly<Record<FaultKind, number>> = {
+  'power cut': 600,
+  kill: 600,
+  'system error': 300,
+  'error before': 100,
+  'error after': 100,
+  'flipped bit': 60,
+  'short read': 60,
+  'empty listing': 12,
+  'partial listing': 12,
+  'disk full': 300,
+  rot: 1,
+}
+
+/** What kinds of trouble a life sees. Chosen once per life: one that sees all at once proves less. */
+interface Weather {
+  readonly together: number
+  readonly faulty: number
+  readonly kinds: readonly FaultKind[]
+}
+
+function weatherOf(random: Random): Weather {
+  const crashes: FaultKind[] = ['power cut', 'power cut', 'kill']
+  const errors: FaultKind[] = ['system error', 'error before', 'error after', 'disk full']
+  const reads: FaultKind[] = ['flipped bit', 'short read', 'empty listing', 'partial listing']
+  const kinds = random.pick<readonly FaultKind[]>([
+    [],
+    crashes,
+    errors,
+    reads,
+    [...crashes, ...errors],
+    [...crashes, ...errors, ...reads],
+    ['rot'],
+    ['rot', ...crashes],
+  ])
+  return {
+    together: random.pick([0, 0.3, 0.8]),
+    faulty: kinds.length === 0 ? 0 : random.pick([0.1, 0.3, 0.6]),
+    kinds,
+  }
+}
+
+export function planLife(seed: number, steps: number): Life {
+  const random = new Random(seed)
+  const weather = weatherOf(random)
+  return {
+    seed,
+    machines: random.between(1, 3),
+    level: random.pick([0, 1, 3]),
+    frameSize: random.pick([4096, 8192, 32768]),
+    steps: Array.from({ length: steps }, () => planStep(random, weather)),
+  }
+}
+
+function planStep(random: Random, weather: Weather): Step {
+  const count = random.chance(weather.together) ? random.between(2, 4) : 1
+  const operations = Array.from({ length: count }, () => ({
+    kind: random.pick(KINDS),
+    seed: random.seed(),
+  }))
+  const faults: Fault[] = []
+  if (random.chance(weather.faulty))
+    for (let i = random.between(1, random.chance(0.2) ? 3 : 1); i > 0; i--) {
+      const kind = random.pick(weather.kinds)
+      const most = FAULT_AT_MOST[kind]
+      const at = random.chance(0.5) ? random.magnitude(most) : random.between(1, most)
+      faults.push({ kind, at, seed: random.seed() })
+    }
+  const after = random.chance(0.85)
+    ? 'nothing'
+    : random.pick<Step['after']>(['reopen', 'power cut', 'clock jump', 'check'])
+  return { seed: random.seed(), operations, faults, after }
+}

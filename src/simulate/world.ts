@@ -1,0 +1,171 @@
+import type { Repository } from '../chain/repository.js'
+import { Repository as RepositoryClass } from '../chain/repository.js'
+import { MemoryIndex } from '../index/memory-index.js'
+import { LocalStore } from '../store/local-store.js'
+import { FaultInjector } from './faults.js'
+import { ModelMachine } from './model.js'
+import type { Fault, FaultKind, Life } from './plan.js'
+import { openProcess, ROOT } from './process.js'
+import { Random } from './random.js'
+import type { HeldRestore } from './restores.js'
+import { Scheduler } from './scheduler.js'
+import { VolatileFileSystem } from './volatile-file-system.js'
+
+/** What happened in a life, or in many. */
+export class Counts {
+  readonly operations = new Map<string, number>()
+  readonly faults = new Map<string, number>()
+  readonly refusals = new Map<string, number>()
+  points = 0
+  comparedPoints = 0
+  turns = 0
+
+  static increase(map: Map<string, number>, name: string, by = 1): void {
+    map.set(name, (map.get(name) ?? 0) + by)
+  }
+
+  add(other: Counts): void {
+    for (const map of ['operations', 'faults', 'refusals'] as const)
+      for (const [name, count] of other[map]) Counts.increase(this[map], name, count)
+    this.points += other.points
+    this.comparedPoints += other.comparedPoints
+    this.turns += other.turns
+  }
+}
+
+/** One repository with all that is around it: disk, index, clock, the process that works on it, and what must hold. */
+export class World {
+  readonly life: Life
+  readonly files = new VolatileFileSystem()
+  readonly counts = new Counts()
+  readonly machines: ModelMachine[]
+  readonly trace: string[] = []
+  index = new MemoryIndex()
+  /** The process that runs, if one does. */
+  repository: Repository | undefined
+  /** Restores that are held open while other things go on. */
+  holds: HeldRestore[] = []
+  /** Bits were flipped at rest: points may be damaged from now on, but never wrong. */
+  isRotten = false
+  injector = new FaultInjector([], () => undefined)
+  #scheduler: Scheduler
+  #nowMs = Date.UTC(2026, 0, 1)
+  readonly #entropy: Random
+
+  constructor(life: Life) {
+    this.life = life
+    this.machines = Array.from({ length: life.machines }, (_, i) => new ModelMachine(`m${i}`))
+    this.#entropy = new Random(life.seed ^ 0x5eed)
+    this.#scheduler = new Scheduler(this.#entropy)
+    this.#plugIn()
+  }
+
+  /** Makes the repository, with nothing going wrong. */
+  async init(): Promise<void> {
+    await this.quietly(async () => {
+      const store = await LocalStore.open(ROOT, {
+        create: true,
+        fileSystem: this.files,
+        environment: this.environment,
+      })
+      await RepositoryClass.init(
+        store,
+        { chunkSize: 4096, frameSize: this.life.frameSize, packSize: 65536, level: this.life.level },
+        this.environment,
+      )
+    })
+  }
+
+  readonly environment = {
+    now: (): number => (this.#nowMs += 977),
+    monotonicMs: (): number => this.#nowMs,
+    random: (length: number): Uint8Array => this.#entropy.bytes(length),
+  }
+
+  /** Clocks jump, backwards too. */
+  jumpClock(random: Random): void {
+    this.#nowMs += (random.below(2000) - 900) * 3_600_000
+  }
+
+  /** The open repository; opens it if need be. */
+  async open(): Promise<Repository> {
+    this.repository ??= await openProcess({
+      files: this.files,
+      index: this.index,
+      environment: this.environment,
+      decideFault: (operation, key) => this.injector.decide(operation, key),
+      turn: () => this.#scheduler.turn(),
+    })
+    return this.repository
+  }
+
+  /** Runs work to its end while nothing goes wrong. @throws what it throws */
+  async quietly<T>(work: () => Promise<T>): Promise<T> {
+    this.injector = new FaultInjector([], () => undefined)
+    const running = work()
+    await this.#scheduler.run(running)
+    return running
+  }
+
+  /** Runs work while these faults come. @returns false if the process did not live to its end */
+  async under(faults: readonly Fault[], seed: number, work: () => Promise<void>): Promise<boolean> {
+    this.injector = new FaultInjector(faults, (kind) => this.came(kind))
+    this.#scheduler = new Scheduler(new Random(seed))
+    const cut = faults.find(({ kind }) => kind === 'power cut' || kind === 'kill')
+    const running = work()
+    const end = await this.#scheduler.run(running, cut?.at)
+    this.counts.turns += this.#scheduler.turns
+    if (end === 'done') {
+      await running
+      return true
+    }
+    // Nothing of the old process ever goes on; nobody listens to it any more.
+    running.catch(() => undefined)
+    if (cut !== undefined) this.came(cut.kind)
+    this.dieOf(cut?.kind ?? 'kill', cut?.seed ?? 0)
+    return false
+  }
+
+  came(kind: FaultKind): void {
+    Counts.increase(this.counts.faults, kind)
+  }
+
+  /** The process is gone; after a power cut, so is what was not synced, all or in part. */
+  dieOf(kind: 'power cut' | 'kill' | FaultKind, seed: number): void {
+    this.repository = undefined
+    this.holds = []
+    this.#scheduler = new Scheduler(this.#entropy)
+    if (kind !== 'power cut') return this.#plugIn()
+    const random = new Random(seed)
+    const survives = random.pick([0, 0, 0.5, 0.9, 1])
+    this.files.restart({
+      changedName: () => random.chance(survives),
+      changedBytes: (synced, last) => {
+        if (random.chance(survives)) return last
+        return random.chance(0.5) ? synced : Buffer.from(last.subarray(0, random.below(last.length + 1)))
+      },
+    })
+    if (random.chance(0.15)) this.index = new MemoryIndex()
+    else this.index.crash((unsynced) => random.below(unsynced + 1))
+    this.#plugIn()
+  }
+
+  /** A new process; the old one ended in good order. */
+  async reopen(): Promise<void> {
+    await this.repository?.close()
+    this.repository = undefined
+    this.holds = []
+    await this.open()
+  }
+
+  log(line: string): void {
+    this.trace.push(line)
+  }
+
+  #plugIn(): void {
+    this.files.before = async (call, path) => {
+      await this.#scheduler.turn()
+      this.injector.beforeSystemCall(call, path)
+    }
+  }
+}
