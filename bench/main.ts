@@ -1,5 +1,6 @@
 import { exitOnSignals } from './command.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
+import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
 import { openWorkspace } from './workspace.js'
 
@@ -8,6 +9,8 @@ const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
 ${engineUsage}
 
 ${framesUsage}
+
+${foldUsage}
 
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
@@ -20,6 +23,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   frames: async (args) => {
     const options = parseFramesOptions(args)
     await runFrames(options, await openWorkspace())
+  },
+  fold: async (args) => {
+    const options = parseFoldOptions(args)
+    await runFold(options, await openWorkspace())
   },
 }
 

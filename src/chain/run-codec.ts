@@ -43,19 +43,15 @@ export interface EncodedRun {
 export function encodeRun(list: ExtentList, from: number, to: number): EncodedRun {
   const unit = unitOf(list, from, to)
   const scale = 2 ** unit
-  const slots = new Map<number, number>()
-  for (let i = from; i < to; i++) {
-    const pack = list.pack[i] ?? ZEROS
-    if (pack !== ZEROS && !slots.has(pack)) slots.set(pack, slots.size)
-  }
-  const out = new BinaryWriter(64 + slots.size * 32 + (to - from) * 8)
+  const { slotOf, packs } = packsOf(list, from, to)
+  const out = new BinaryWriter(64 + packs.length * 32 + (to - from) * 8)
   out.bytes(MAGIC)
   out.u8(RUN_FORMAT_VERSION)
   out.u8(unit)
   out.u16(0)
   out.u32(list.stride)
-  out.varint(slots.size)
-  for (const pack of slots.keys()) out.bytes(hexToBytes(list.packs.idOf(pack)))
+  out.varint(packs.length)
+  for (const pack of packs) out.bytes(hexToBytes(list.packs.idOf(pack)))
   out.varint(to - from)
   let end = 0
   let lastPack = 0
@@ -64,8 +60,9 @@ export function encodeRun(list: ExtentList, from: number, to: number): EncodedRu
     const offset = list.offset[i] ?? 0
     const size = list.size[i] ?? 0
     const gap = offset - end
-    const zeros = list.pack[i] === ZEROS
-    const pack = zeros ? lastPack : (slots.get(list.pack[i] ?? 0) ?? 0)
+    const named = list.pack[i] ?? ZEROS
+    const zeros = named === ZEROS
+    const pack = zeros ? lastPack : (slotOf[named] ?? 0)
     const chunk = zeros ? nextChunk : (list.chunk[i] ?? 0)
     const skip = list.skip[i] ?? 0
     const packStep = pack - lastPack
@@ -91,6 +88,17 @@ export function encodeRun(list: ExtentList, from: number, to: number): EncodedRu
   const id = sha256(out.view())
   out.bytes(id)
   return { id: bytesToHex(id), bytes: out.view() }
+}
+
+/** The packs that extents name, in order of appearance, and the place of each in that order by its slot in the table. */
+function packsOf(list: ExtentList, from: number, to: number): { slotOf: Int32Array; packs: number[] } {
+  const slotOf = new Int32Array(list.packs.size).fill(-1)
+  const packs: number[] = []
+  for (let i = from; i < to; i++) {
+    const pack = list.pack[i] ?? ZEROS
+    if (pack !== ZEROS && slotOf[pack] === -1) slotOf[pack] = packs.push(pack) - 1
+  }
+  return { slotOf, packs }
 }
 
 /**
@@ -186,14 +194,8 @@ function chunkAfter(stride: number, chunk: number, bytes: number): number {
 
 /** log2 of the largest unit, up to 64 KiB, that all numbers of the extents are multiples of. */
 function unitOf(list: ExtentList, from: number, to: number): number {
-  let unit = UNIT_MAX
-  for (let i = from; i < to && unit > 0; i++)
-    while (
-      unit > 0 &&
-      ((list.offset[i] ?? 0) % 2 ** unit !== 0 ||
-        (list.size[i] ?? 0) % 2 ** unit !== 0 ||
-        (list.skip[i] ?? 0) % 2 ** unit !== 0)
-    )
-      unit--
-  return unit
+  // The low bits of all numbers, or-ed: the unit is as many as are 0 in each of them. (Bit operations take the low 32 bits.)
+  let bits = 1 << UNIT_MAX
+  for (let i = from; i < to; i++) bits |= (list.offset[i] ?? 0) | (list.size[i] ?? 0) | (list.skip[i] ?? 0)
+  return 31 - Math.clz32(bits & -bits)
 }

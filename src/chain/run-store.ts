@@ -2,11 +2,14 @@ import { MalformedError } from '../binary.js'
 import { EverfoldError } from '../errors.js'
 import { runKey } from '../store/keys.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
-import { ExtentList, PackTable } from './extent-list.js'
+import { ExtentList, PackTable, ZEROS } from './extent-list.js'
 import { decodeRun, encodeRun } from './run-codec.js'
 
-/** Extents that one segment holds at most: a segment then takes some 300 KiB. */
-export const SEGMENT_EXTENTS_MAX = 32 * 1024
+/**
+ * Extents that one segment holds at most. Each segment names the packs of its own extents, 32 bytes each. Measured with
+ * 1,000,000 scattered extents in 20,000 packs, all segments written anew by a fold: 20.5 MiB with 32 Ki extents, 10.7 with 128 Ki.
+ */
+export const SEGMENT_EXTENTS_MAX = 128 * 1024
 /** Segments that are read or written at once. */
 const SEGMENTS_IN_FLIGHT = 8
 
@@ -86,20 +89,31 @@ async function writeSegment(
 }
 
 function sameExtents(list: ExtentList, from: number, to: number, again: ExtentList): boolean {
-  if (again.length !== to - from) return false
+  if (again.length !== to - from || again.stride !== list.stride) return false
+  // By the slot that a pack has now: the slot that it had. Ids are compared once for each pack, not for each extent.
+  const slotOf = new Int32Array(again.packs.size).fill(ZEROS)
   for (let i = from, j = 0; i < to; i++, j++) {
-    const pack = list.pack[i] ?? 0
-    const packAgain = again.pack[j] ?? 0
-    const samePack =
-      pack < 0 ? packAgain < 0 : packAgain >= 0 && list.packs.idOf(pack) === again.packs.idOf(packAgain)
-    if (!samePack || list.offset[i] !== again.offset[j] || list.size[i] !== again.size[j]) return false
+    const pack = list.pack[i] ?? ZEROS
+    const packAgain = again.pack[j] ?? ZEROS
+    if (packAgain !== ZEROS && slotOf[packAgain] === ZEROS && pack !== ZEROS) {
+      if (list.packs.idOf(pack) !== again.packs.idOf(packAgain)) return false
+      slotOf[packAgain] = pack
+    }
+    if ((packAgain === ZEROS ? ZEROS : slotOf[packAgain]) !== pack) return false
+    if (list.offset[i] !== again.offset[j] || list.size[i] !== again.size[j]) return false
     if (list.chunk[i] !== again.chunk[j] || list.skip[i] !== again.skip[j]) return false
   }
   return true
 }
 
+/** Counts what is read. */
+export interface ReadCost {
+  readBytes: number
+}
+
 /**
  * Reads a run, or those of its segments that reach into [start, end).
+ * @param cost  Gets the bytes of the objects read added.
  * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED
  */
 export async function readRun(
@@ -109,6 +123,7 @@ export async function readRun(
   packs: PackTable,
   start = 0,
   end = Infinity,
+  cost?: ReadCost,
 ): Promise<ExtentList> {
   const wanted = run.segments.filter((segment) => segment.end > start && segment.start < end)
   const out = new ExtentList(
@@ -118,7 +133,7 @@ export async function readRun(
   )
   for (let first = 0; first < wanted.length; first += SEGMENTS_IN_FLIGHT) {
     const batch = wanted.slice(first, first + SEGMENTS_IN_FLIGHT)
-    const lists = await Promise.all(batch.map((segment) => readSegment(store, machine, segment, packs)))
+    const lists = await Promise.all(batch.map((segment) => readSegment(store, machine, segment, packs, cost)))
     for (const list of lists)
       for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
   }
@@ -131,9 +146,11 @@ export async function readSegment(
   machine: string,
   segment: SegmentRef,
   packs: PackTable,
+  cost?: ReadCost,
 ): Promise<ExtentList> {
   const key = runKey(machine, segment.id)
   const bytes = await store.readAll(key)
+  if (cost !== undefined) cost.readBytes += bytes.length
   try {
     return decodeRun(bytes, segment.id, packs)
   } catch (error) {

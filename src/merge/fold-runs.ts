@@ -2,6 +2,7 @@ import { ExtentList, PackTable } from '../chain/extent-list.js'
 import { overlay, overlayAll } from '../chain/overlay.js'
 import type { WorkPins } from '../chain/pins.js'
 import {
+  type ReadCost,
   type RunRef,
   readRun,
   readSegment,
@@ -17,8 +18,8 @@ export interface FoldLayer {
   readonly sizeBytes: number
 }
 
-export interface FoldCost {
-  readBytes: number
+/** Bytes of segments really read and written. */
+export interface FoldCost extends ReadCost {
   writtenBytes: number
 }
 
@@ -41,8 +42,8 @@ export async function foldRuns(
   const packs = new PackTable()
   const above = []
   for (const layer of newer) {
-    above.push({ extents: await readRun(store, machine, layer.run, packs), sizeBytes: layer.sizeBytes })
-    cost.readBytes += approximateBytes(layer.run.segments)
+    const extents = await readRun(store, machine, layer.run, packs, 0, Infinity, cost)
+    above.push({ extents, sizeBytes: layer.sizeBytes })
   }
   const changes = overlayAll(above)
   const olderEnd = Math.min(...newer.map((layer) => layer.sizeBytes))
@@ -95,8 +96,7 @@ class Folder {
         this.#segments.push(segment)
         continue
       }
-      const older = await readSegment(this.#store, this.#machine, segment, this.#packs)
-      this.#cost.readBytes += approximateBytes([segment])
+      const older = await readSegment(this.#store, this.#machine, segment, this.#packs, this.#cost)
       this.#append(overlay(older, changes, olderEnd))
       if (this.#open.length >= SEGMENT_EXTENTS_MAX) await this.#flush()
     }
@@ -119,9 +119,4 @@ class Folder {
     this.#segments.push(...run.segments)
     this.#open = new ExtentList(this.#run.stride, this.#packs)
   }
-}
-
-/** For reports: what an extent takes on average. */
-function approximateBytes(segments: readonly SegmentRef[]): number {
-  return segments.reduce((sum, segment) => sum + segment.extents * 9 + 60, 0)
 }
