@@ -164,10 +164,11 @@ function checkDisks(machine: string, disks: readonly DiskBackup[], head: ChainHe
     checkName('disk', disk.id)
     if (seen.has(disk.id)) throw new EverfoldError('ARGUMENT_INVALID', `Disk "${disk.id}" is named twice.`)
     seen.add(disk.id)
-    if (disk.changed === undefined || head === undefined || head.damaged.length === 0) continue
+    if (disk.changed === undefined || head === undefined) continue
+    if (head.damaged.length === 0 && head.state.newestLost !== true) continue
     throw new EverfoldError(
       'FEED_BASE_UNSURE',
-      `The newest chain state of "${machine}" is damaged, so a feed may not say all that changed since the newest point that is left. ` +
+      `The newest point of "${machine}" was deleted, or its chain state is damaged, so a feed may not say all that changed since the newest point that is left. ` +
         'Take one backup without --changed.',
       { details: { machine, damagedSequences: head.damaged } },
     )

@@ -71,6 +71,11 @@ const chainState = z
     sequence: bytes,
     /** The machine's own; without it the repository's default holds. */
     retention: retentionPolicySchema.optional(),
+    /**
+     * The newest point here is not the newest that there was: that one was deleted, or its chain state is damaged. What changed
+     * since is not all that changed since this one, so no feed is taken until the next point was made without.
+     */
+    newestLost: z.literal(true).optional(),
     points: z.array(pointState).readonly(),
   })
   .readonly()

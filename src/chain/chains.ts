@@ -85,14 +85,16 @@ export class Chains {
   async edit(machine: string, change: (head: ChainHead | undefined) => ChainEdit): Promise<ChainState> {
     return this.#committing.run(machine, async () => {
       const head = await this.find(machine)
+      const edit = change(head)
       const state: ChainState = {
         everfold: 'chain',
         format: CHAIN_FORMAT_VERSION,
         machine,
         sequence: head === undefined ? 0 : Math.max(head.state.sequence, ...head.damaged) + 1,
         ...(head?.state.retention === undefined ? {} : { retention: head.state.retention }),
+        ...(head !== undefined && losesNewest(head, edit.points) ? { newestLost: true } : {}),
         points: head?.state.points ?? [],
-        ...change(head),
+        ...edit,
       }
       await this.#commit(state)
       return state
@@ -114,6 +116,14 @@ export class Chains {
     await this.registry.add(machine)
     this.#heads.set(machine, { state, damaged: [] })
   }
+}
+
+/** Is the newest point no longer the newest that there was? A new point puts that right: see FEED_BASE_UNSURE. */
+function losesNewest(head: ChainHead, points = head.state.points): boolean {
+  const before = head.state.points.at(-1)?.id
+  const after = points.at(-1)?.id
+  if (after === before) return head.state.newestLost === true || head.damaged.length > 0
+  return head.state.points.some((point) => point.id === after)
 }
 
 /**
