@@ -147,6 +147,8 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
     const points = (await repository.chains.find(machine.name))?.state.points ?? []
     const all = new Set(points.map((point) => point.id))
     await remove(task, machine, company.alone ? all : undefined, async () => {
+      // On purpose: pins do not hold it.
+      machine.pinned.clear()
       return (await deleteMachine(repository, machine.name)).removed
     })
   },
