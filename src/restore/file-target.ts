@@ -68,16 +68,19 @@ class NewFileTarget implements FinishableTarget {
   readonly #temporary: string
   readonly #file: FileHandle
   readonly #force: boolean
+  readonly #writeBack: WriteBack
 
   constructor(path: string, temporary: string, file: FileHandle, force: boolean) {
     this.#path = path
     this.#temporary = temporary
     this.#file = file
     this.#force = force
+    this.#writeBack = new WriteBack(file)
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     await writeFully(this.#path, this.#file, bytes, offset)
+    this.#writeBack.wrote(bytes.length)
   }
 
   /** The file is new and has its full length: what is not written is a hole. */
@@ -87,6 +90,7 @@ class NewFileTarget implements FinishableTarget {
 
   async finish(): Promise<void> {
     try {
+      await this.#writeBack.finish()
       await this.#file.sync()
       await this.#file.close()
       if (!this.#force && (await orAbsent(lstat(this.#path))) !== undefined)
@@ -101,8 +105,44 @@ class NewFileTarget implements FinishableTarget {
   }
 
   async abandon(): Promise<void> {
+    await this.#writeBack.finish().catch(() => undefined)
     await this.#file.close().catch(() => undefined)
     await rm(this.#temporary, { force: true })
+  }
+}
+
+/** Written bytes after which the disk is asked to take them, while more are on their way: the last sync then is short. */
+const WRITE_BACK_BYTES = 128 * 1024 * 1024
+
+/** Syncs a file now and then as it is written, once at a time, in the background. */
+class WriteBack {
+  readonly #file: FileHandle
+  #unsynced = 0
+  #running: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(file: FileHandle) {
+    this.#file = file
+  }
+
+  wrote(bytes: number): void {
+    this.#unsynced += bytes
+    if (this.#unsynced < WRITE_BACK_BYTES || this.#running !== undefined) return
+    this.#unsynced = 0
+    this.#running = this.#file
+      .datasync()
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#running = undefined
+      })
+  }
+
+  /** Waits for the sync under way. @throws what any of them threw: the system reports a lost write only once */
+  async finish(): Promise<void> {
+    await this.#running
+    if (this.#failure !== undefined) throw this.#failure.error
   }
 }
 
