@@ -40,6 +40,9 @@ export async function removePoints(
       const edited = await repository.chains.edit(machine, (head) => {
         const points = head?.state.points ?? []
         checkRemoval({ ...state, points }, remove, repository.environment.now())
+        const newest = state.points.at(-1)?.id ?? ''
+        // A backup that came in between builds on a point that was not folded into it.
+        if (remove.has(newest) && points.at(-1)?.id !== newest) throw overtaken(machine)
         return { points: points.filter((p) => !remove.has(p.id)).map((p) => withDisks(p, changed.get(p.id))) }
       })
       return {
@@ -96,6 +99,14 @@ export async function deleteMachine(
     })
     return { machine, removed }
   })
+}
+
+function overtaken(machine: string): EverfoldError {
+  return new EverfoldError(
+    'CONFLICT',
+    `A backup of "${machine}" was faster than the removal of its newest point; nothing was changed. Try again.`,
+    { details: { machine } },
+  )
 }
 
 function checkRemoval(state: ChainState, remove: ReadonlySet<string>, nowMs: number): void {
