@@ -2,6 +2,7 @@ import { EverfoldError, isEverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
 import { checkName } from '../names.js'
 import { chainKey, chainsPrefix, parseChainKey } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 import { CHAIN_FORMAT_VERSION, type ChainState, decodeChainState, encodeChainState } from './chain-state.js'
 import { MachineRegistry } from './machine-registry.js'
@@ -25,6 +26,8 @@ export class Chains {
   readonly registry: MachineRegistry
   readonly #store: StoreWriter
   readonly #heads = new Map<string, ChainHead>()
+  /** Commits of a machine, counted when they begin and when they end: what was read across one may be out of date. */
+  readonly #changes = new Map<string, number>()
   readonly #committing = new KeyedMutex()
 
   constructor(store: StoreWriter) {
@@ -58,9 +61,11 @@ export class Chains {
   async find(machine: string): Promise<ChainHead | undefined> {
     const known = this.#heads.get(machine)
     if (known !== undefined) return known
+    const changes = this.#changes.get(machine)
     const found = await readChainHead(this.#store, machine)
-    if (found !== undefined) this.#heads.set(machine, found)
-    else if ((await this.registry.names()).has(machine)) throw listingIncomplete(machine)
+    if (found !== undefined) {
+      if (this.#changes.get(machine) === changes) this.#heads.set(machine, found)
+    } else if ((await this.registry.names()).has(machine)) throw listingIncomplete(machine)
     return found
   }
 
@@ -103,18 +108,27 @@ export class Chains {
 
   async #commit(state: ChainState): Promise<void> {
     const { machine, sequence } = state
-    // Whatever comes of it, what we knew is out of date: an answer may be lost after the effect.
-    this.#heads.delete(machine)
-    const answer = await this.#store.put(chainKey(machine, sequence), [encodeChainState(state)])
-    if (answer === 'exists')
-      throw new EverfoldError(
-        'CONFLICT',
-        `Another writer changed "${machine}" at the same time; nothing was changed. Try again.`,
-        { details: { machine, sequence } },
-      )
-    // Before the commit is acknowledged: from now on an empty listing cannot hide the machine.
-    await this.registry.add(machine)
+    this.#forget(machine)
+    try {
+      const answer = await this.#store.put(chainKey(machine, sequence), [encodeChainState(state)])
+      if (answer === 'exists')
+        throw new EverfoldError(
+          'CONFLICT',
+          `Another writer changed "${machine}" at the same time; nothing was changed. Try again.`,
+          { details: { machine, sequence } },
+        )
+      // Before the commit is acknowledged: from now on an empty listing cannot hide the machine.
+      await this.registry.add(machine)
+    } finally {
+      // Whatever came of it, what was known or read meanwhile is out of date: an answer may be lost after the effect.
+      this.#forget(machine)
+    }
     this.#heads.set(machine, { state, damaged: [] })
+  }
+
+  #forget(machine: string): void {
+    this.#heads.delete(machine)
+    this.#changes.set(machine, (this.#changes.get(machine) ?? 0) + 1)
   }
 }
 
@@ -179,15 +193,16 @@ async function readState(
   machine: string,
   sequence: number,
 ): Promise<ChainState | 'none' | 'damaged'> {
-  let bytes: Uint8Array
+  const read = async (): Promise<ChainState | 'damaged'> => {
+    const state = decodeChainState(await store.readAll(chainKey(machine, sequence)))
+    return state?.machine === machine && state.sequence === sequence ? state : 'damaged'
+  }
   try {
-    bytes = await store.readAll(chainKey(machine, sequence))
+    return await readAgainIfDamaged(read, (state) => state !== 'damaged')
   } catch (error) {
     if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return 'none'
     throw error
   }
-  const state = decodeChainState(bytes)
-  return state?.machine === machine && state.sequence === sequence ? state : 'damaged'
 }
 
 export function listingIncomplete(machine: string): EverfoldError {

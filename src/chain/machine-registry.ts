@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 import { machineKey } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreWriter } from '../store/store.js'
 
 /*
@@ -60,14 +61,15 @@ export class MachineRegistry {
   }
 
   async #read(number: number): Promise<'none' | 'damaged' | { readonly machine: string }> {
-    let bytes: Uint8Array
+    const read = async (): Promise<'damaged' | { readonly machine: string }> => {
+      const entry = machineEntry.safeParse(openSealedJson(await this.#store.readAll(machineKey(number))))
+      return entry.success && entry.data.number === number ? entry.data : 'damaged'
+    }
     try {
-      bytes = await this.#store.readAll(machineKey(number))
+      return await readAgainIfDamaged(read, (entry) => entry !== 'damaged')
     } catch (error) {
       if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return 'none'
       throw error
     }
-    const entry = machineEntry.safeParse(openSealedJson(bytes))
-    return entry.success && entry.data.number === number ? entry.data : 'damaged'
   }
 }

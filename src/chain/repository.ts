@@ -9,6 +9,7 @@ import { ChunkReader } from '../pack/chunk-reader.js'
 import type { Crew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
 import { repositoryKey } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
@@ -95,9 +96,10 @@ export class Repository {
   /** @throws REPOSITORY_NOT_FOUND, REPOSITORY_DAMAGED, FORMAT_TOO_NEW, STORE_FAILED */
   static async open(parts: RepositoryParts): Promise<Repository> {
     const { location } = parts.store
-    let bytes: Uint8Array
+    const read = async (): Promise<RepositoryConfig> =>
+      decodeConfig(await parts.store.readAll(repositoryKey), location)
     try {
-      bytes = await parts.store.readAll(repositoryKey)
+      return new Repository(parts, await readAgainIfDamaged(read))
     } catch (error) {
       if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
       throw new EverfoldError(
@@ -108,7 +110,6 @@ export class Repository {
         },
       )
     }
-    return new Repository(parts, decodeConfig(bytes, location))
   }
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */

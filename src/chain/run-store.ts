@@ -1,6 +1,7 @@
 import { MalformedError } from '../binary.js'
 import { EverfoldError } from '../errors.js'
 import { runKey } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 import { ExtentList, PackTable, ZEROS } from './extent-list.js'
 import { decodeRun, encodeRun } from './run-codec.js'
@@ -149,10 +150,12 @@ export async function readSegment(
   cost?: ReadCost,
 ): Promise<ExtentList> {
   const key = runKey(machine, segment.id)
-  const bytes = await store.readAll(key)
-  if (cost !== undefined) cost.readBytes += bytes.length
   try {
-    return decodeRun(bytes, segment.id, packs)
+    return await readAgainIfDamaged(async () => {
+      const bytes = await store.readAll(key)
+      if (cost !== undefined) cost.readBytes += bytes.length
+      return decodeRun(bytes, segment.id, packs)
+    })
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
     throw new EverfoldError(

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 import { parseSettingsKey, settingsKey, settingsPrefix } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 import { type RetentionPolicy, retentionPolicySchema } from './chain-state.js'
 
@@ -78,7 +79,10 @@ export async function writeSettings(store: StoreWriter, next: number, settings: 
 /** One that is missing below the highest is as good as damaged. */
 async function readOne(store: StoreReader, number: number): Promise<Settings | undefined> {
   try {
-    return decode(await store.readAll(settingsKey(number)), number)
+    return await readAgainIfDamaged(
+      async () => decode(await store.readAll(settingsKey(number)), number),
+      (settings) => settings !== undefined,
+    )
   } catch (error) {
     if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return undefined
     throw error

@@ -1,6 +1,6 @@
 import type { Repository } from '../chain/repository.js'
 import { decodeJob } from '../pack/chunk-reader.js'
-import { CHUNK_GOOD } from '../pack/jobs.js'
+import { CHUNK_GOOD, type DecodeResult } from '../pack/jobs.js'
 import {
   CODEC_RAW,
   decodePackDirectory,
@@ -13,6 +13,7 @@ import {
   type PackDirectory,
   packHeader,
 } from '../pack/pack-format.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import { isBitSet, storedLength } from './survey.js'
 
 /** A new generation of a pack, ready to be written. */
@@ -91,10 +92,18 @@ async function remakeFrame(
   const offset = directory.frameOffset[frame] ?? 0
   let plain: ArrayBuffer = new ArrayBuffer(0)
   if (own.length > 0) {
-    const bytes = await repository.store.read(directory.key, offset, storedLength(directory, frame))
-    const copy = whole ? bytes.slice() : bytes
-    const decoded = await repository.crew.decode(decodeJob(directory, own, copy.buffer, offset))
-    if (decoded.state.some((state) => state !== CHUNK_GOOD)) return undefined
+    const { bytes, decoded } = await readAgainIfDamaged(
+      async () => {
+        const read = await repository.store.read(directory.key, offset, storedLength(directory, frame))
+        const copy = whole ? read.slice() : read
+        return {
+          bytes: read,
+          decoded: await repository.crew.decode(decodeJob(directory, own, copy.buffer, offset)),
+        }
+      },
+      (result) => isGood(result.decoded),
+    )
+    if (!isGood(decoded)) return undefined
     plain = decoded.plain
     // Kept as it is: even its checksum is known to be right.
     if (whole && decoded.crcWrong[0] === 0)
@@ -109,6 +118,10 @@ async function remakeFrame(
       }
   }
   return encodeFrame(repository, directory, wanted, new Uint8Array(plain), replacements)
+}
+
+function isGood(decoded: DecodeResult): boolean {
+  return decoded.state.every((state) => state === CHUNK_GOOD)
 }
 
 async function encodeFrame(

@@ -1,6 +1,7 @@
 import { MalformedError } from '../binary.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { bundlesPrefix, packKey, packsPrefix, parseBundleKey, parsePackKey } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader } from '../store/store.js'
 import { BUNDLE_FOOTER_BYTES, type BundleMember, bundleTailBytes, decodeBundleTail } from './bundle-format.js'
 import {
@@ -237,13 +238,15 @@ export async function readBundle(store: StoreReader, key: string): Promise<Bundl
   const id = parseBundleKey(key)
   try {
     if (id === undefined) throw new MalformedError('it is no object of ours')
-    const { bytes, sizeBytes } = await store.readTail(key, TAIL_BYTES)
-    const length = bundleTailBytes(bytes.subarray(-BUNDLE_FOOTER_BYTES), sizeBytes)
-    const tail =
-      length <= bytes.length
-        ? bytes.subarray(bytes.length - length)
-        : await store.read(key, sizeBytes - length, length)
-    return decodeBundleTail(tail, id)
+    return await readAgainIfDamaged(async () => {
+      const { bytes, sizeBytes } = await store.readTail(key, TAIL_BYTES)
+      const length = bundleTailBytes(bytes.subarray(-BUNDLE_FOOTER_BYTES), sizeBytes)
+      const tail =
+        length <= bytes.length
+          ? bytes.subarray(bytes.length - length)
+          : await store.read(key, sizeBytes - length, length)
+      return decodeBundleTail(tail, id)
+    })
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
     throw new EverfoldError(
@@ -262,19 +265,9 @@ export async function readBundle(store: StoreReader, key: string): Promise<Bundl
  * @throws OBJECT_NOT_FOUND; DATA_DAMAGED; STORE_FAILED
  */
 export async function readPackDirectory(store: StoreReader, place: PackPlace): Promise<PackDirectory> {
-  const { packId, generation, key, base } = place
+  const { packId, key } = place
   try {
-    const { tail, sizeBytes } = await readPackTail(store, place)
-    const footer = decodePackFooter(tail, sizeBytes)
-    const inTail = footer.directoryLength + PACK_FOOTER_BYTES <= tail.length
-    const end = tail.length - PACK_FOOTER_BYTES
-    const bytes = inTail
-      ? tail.subarray(end - footer.directoryLength, end)
-      : await store.read(key, base + footer.directoryOffset, footer.directoryLength)
-    const directory = decodePackDirectory(bytes, footer, sizeBytes, { key, base })
-    if (directory.id !== packId || directory.generation !== generation)
-      throw new MalformedError('it is another pack than its name says')
-    return directory
+    return await readAgainIfDamaged(() => readDirectoryOnce(store, place))
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
     throw new EverfoldError(
@@ -286,6 +279,21 @@ export async function readPackDirectory(store: StoreReader, place: PackPlace): P
       },
     )
   }
+}
+
+async function readDirectoryOnce(store: StoreReader, place: PackPlace): Promise<PackDirectory> {
+  const { packId, generation, key, base } = place
+  const { tail, sizeBytes } = await readPackTail(store, place)
+  const footer = decodePackFooter(tail, sizeBytes)
+  const inTail = footer.directoryLength + PACK_FOOTER_BYTES <= tail.length
+  const end = tail.length - PACK_FOOTER_BYTES
+  const bytes = inTail
+    ? tail.subarray(end - footer.directoryLength, end)
+    : await store.read(key, base + footer.directoryOffset, footer.directoryLength)
+  const directory = decodePackDirectory(bytes, footer, sizeBytes, { key, base })
+  if (directory.id !== packId || directory.generation !== generation)
+    throw new MalformedError('it is another pack than its name says')
+  return directory
 }
 
 async function readPackTail(

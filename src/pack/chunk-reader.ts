@@ -1,4 +1,5 @@
 import { EverfoldError, isEverfoldError } from '../errors.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader } from '../store/store.js'
 import type { PackCatalog } from './catalog.js'
 import type { Crew } from './crew.js'
@@ -158,10 +159,14 @@ export class ChunkReader {
    * @throws OBJECT_NOT_FOUND, STORE_FAILED
    */
   async run(task: ReadTask): Promise<TaskResult> {
-    const first = await this.#attempt(task)
-    if (first.damaged.length === 0) return first
-    this.catalog.forget(task.packId)
-    return this.#attempt(task)
+    let attempts = 0
+    return readAgainIfDamaged(
+      () => {
+        if (attempts++ > 0) this.catalog.forget(task.packId)
+        return this.#attempt(task)
+      },
+      (result) => result.damaged.length === 0,
+    )
   }
 
   async #attempt(task: ReadTask): Promise<TaskResult> {

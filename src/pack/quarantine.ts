@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 import { parseQuarantineKey, quarantineKey, quarantinePrefix } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 
 /*
@@ -162,9 +163,12 @@ async function readNewest(store: StoreReader): Promise<QuarantineState> {
 }
 
 async function readState(store: StoreReader, number: number): Promise<QuarantineState | undefined> {
-  try {
+  const read = async (): Promise<QuarantineState | undefined> => {
     const parsed = quarantineState.safeParse(openSealedJson(await store.readAll(quarantineKey(number))))
     return parsed.success && parsed.data.number === number ? parsed.data : undefined
+  }
+  try {
+    return await readAgainIfDamaged(read, (state) => state !== undefined)
   } catch (error) {
     if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return undefined
     throw error

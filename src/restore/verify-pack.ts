@@ -5,6 +5,7 @@ import { type PackPlace, readPackDirectory } from '../pack/catalog.js'
 import { decodeJob } from '../pack/chunk-reader.js'
 import { CHUNK_GOOD, type DecodeResult } from '../pack/jobs.js'
 import { isPresent, PACK_HEADER_BYTES, type PackDirectory, packHeader } from '../pack/pack-format.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { DamageMap } from './damage.js'
 
 /** Bytes that are read and checked together: stored, and plain. */
@@ -22,9 +23,11 @@ export async function verifyPack(
   let directory: PackDirectory
   try {
     directory = await readPackDirectory(repository.store, object)
-    const header = await repository.store.read(object.key, object.base, PACK_HEADER_BYTES)
-    if (Buffer.compare(header, packHeader()) !== 0)
-      damage.note(object.key, 'its header is damaged; its chunks may be whole')
+    const isWhole = await readAgainIfDamaged(
+      async () => Buffer.compare(await readHeader(repository, object), packHeader()) === 0,
+      (whole) => whole,
+    )
+    if (!isWhole) damage.note(object.key, 'its header is damaged; its chunks may be whole')
   } catch (error) {
     if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
     damage.losePack(error.message, object.key)
@@ -47,6 +50,10 @@ export async function verifyPack(
     }),
   )
   return { chunks, bytes }
+}
+
+function readHeader(repository: Repository, object: PackPlace): Promise<Uint8Array> {
+  return repository.store.read(object.key, object.base, PACK_HEADER_BYTES)
 }
 
 interface FrameGroup {
@@ -90,9 +97,7 @@ async function verifyFrames(
     return repository.crew.decode(decodeJob(directory, chunks, stored.buffer, from))
   }
   try {
-    let result = await read()
-    // Once more before it is called damage: the read may have gone wrong.
-    if (!isClean(result)) result = await read()
+    const result = await readAgainIfDamaged(read, isClean)
     for (const [i, chunk] of chunks.entries())
       if (result.state[i] !== CHUNK_GOOD) damage.loseChunk(directory, chunk)
     if (result.crcWrong.includes(1)) damage.note(object.key, 'the checksum of a frame is wrong')

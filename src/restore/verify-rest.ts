@@ -15,6 +15,7 @@ import {
   settingsPrefix,
   tokensPrefix,
 } from '../store/keys.js'
+import { readAgainIfDamaged } from '../store/read-again.js'
 import type { DamageMap } from './damage.js'
 
 /** Prefix of keys → what is wrong with such an object, or undefined if nothing is. */
@@ -37,7 +38,10 @@ export async function verifyRest(repository: Repository, damage: DamageMap): Pro
     for await (const { key } of store.list(prefix)) {
       if (damage.has(key)) continue
       try {
-        const problem = check(key, await store.readAll(key))
+        const problem = await readAgainIfDamaged(
+          async () => check(key, await store.readAll(key)),
+          (found) => found === undefined,
+        )
         if (problem !== undefined) damage.note(key, problem)
       } catch (error) {
         // A fold or a collection may have removed it meanwhile.
