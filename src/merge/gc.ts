@@ -151,20 +151,14 @@ class Collection {
     const started = this.#repository.environment.monotonicMs()
     // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
     const heads = await allHeads(this.#repository, pins)
+    const references = await markHeads(this.#repository, heads)
     const places = await placesById(this.#repository)
     const small: JoinCandidate[] = []
-    const parts = partsOf(heads)
     let done = 0
-    for (let part = 0; part < parts; part++) {
-      const isOurs = (packId: string): boolean => partOf(packId, parts) === part
-      const references = await markHeads(this.#repository, heads, isOurs)
-      const ours = [...places].filter(([packId]) => isOurs(packId)).map(([, generations]) => generations)
-      for await (const surveyed of surveyAll(this.#repository, ours, references)) {
-        await this.#sweepPack(surveyed, small)
-        this.#options.onProgress?.(++done, places.size)
-      }
+    for (const [packId, generations] of places) {
+      await this.#sweepPack(packId, generations, references, small)
+      this.#options.onProgress?.(++done, places.size)
     }
-    await this.#letGo()
     await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
     if (this.#options.dryRun !== true) {
@@ -186,15 +180,21 @@ class Collection {
   }
 
   /** Looks at all generations of a pack, newest first: removes, condemns, rewrites, or leaves alone. */
-  async #sweepPack(generations: readonly SurveyedPack[], small: JoinCandidate[]): Promise<void> {
+  async #sweepPack(
+    packId: string,
+    generations: readonly PackPlace[],
+    references: References,
+    small: JoinCandidate[],
+  ): Promise<void> {
     let serving: SurveyedPack | undefined
-    for (const pack of generations) {
-      const { place } = pack
+    for (const place of generations) {
+      const pack = await survey(this.#repository, place, references)
+      if (pack === undefined) continue
       if (serving !== undefined && holdsAllLive(serving)) {
         await this.#outdated(place)
         continue
       }
-      const condemned = this.#repository.catalog.quarantine.isCondemned(place.packId, place.generation)
+      const condemned = this.#repository.catalog.quarantine.isCondemned(packId, place.generation)
       if (pack.liveChunks === 0) {
         await this.#dead(pack, condemned)
         continue
@@ -203,7 +203,7 @@ class Collection {
       serving ??= pack
       this.#counts.liveBytes += pack.liveStored
       if (condemned) await this.#reprieve(pack)
-      else if (pack.onlyGeneration) await this.#shrink(pack, small)
+      else if (generations.length === 1) await this.#shrink(pack, small)
     }
   }
 
