@@ -79,9 +79,9 @@ describe.skipIf(!MOUNTS)(
     it('refuses to make a repository', async () => {
       const disk = await mount('disk', MIB)
       await disk.fill()
-      await at.fails('STORE_FULL', 'init', at.path('disk'))
+      await at.fails('STORE_FULL', 'init', at.path('disk/repo'))
       await disk.empty()
-      await at.ok('init', at.path('disk'))
+      await at.ok('init', at.path('disk/repo'))
     })
 
     it('ends the backup that the index has no space for; it is taken once there is', async () => {

@@ -88,14 +88,30 @@ export class Workspace {
   async restored(machine: string, point: string, disk = 'vda'): Promise<Buffer> {
     const out = this.fresh('restored')
     await this.ok('restore', machine, point, `${disk}=${out}`)
-    const bytes = await readFile(this.path(out))
-    await rm(this.path(out))
+    return this.#take(out)
+  }
+
+  async #take(name: string): Promise<Buffer> {
+    const bytes = await readFile(this.path(name))
+    await rm(this.path(name))
     return bytes
   }
 
   /** Expects that a point's disk is these bytes. */
   async expectDisk(machine: string, point: string, bytes: Uint8Array, disk = 'vda'): Promise<void> {
     expectSame(await this.restored(machine, point, disk), bytes, `${disk} of ${machine} at ${point}`)
+  }
+
+  /** The same of several disks, restored together. */
+  async expectDisks(
+    machine: string,
+    point: string,
+    disks: Readonly<Record<string, Uint8Array>>,
+  ): Promise<void> {
+    const pairs = Object.entries(disks).map(([id, bytes]) => ({ id, bytes, out: this.fresh('restored') }))
+    await this.ok('restore', machine, point, ...pairs.map(({ id, out }) => `${id}=${out}`))
+    for (const { id, bytes, out } of pairs)
+      expectSame(await this.#take(out), bytes, `${id} of ${machine} at ${point}`)
   }
 
   /** Every object of the store with size, time of change and inode: what "nothing changed" means. */
