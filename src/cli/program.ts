@@ -10,7 +10,9 @@ import { addPoints } from './commands/points.js'
 import { addReindex } from './commands/reindex.js'
 import { addRestore } from './commands/restore.js'
 import { addRetain } from './commands/retain.js'
+import { addServe } from './commands/serve.js'
 import { addStats } from './commands/stats.js'
+import { addToken } from './commands/token.js'
 import { addVerify } from './commands/verify.js'
 
 const EXAMPLES = `
@@ -44,6 +46,8 @@ const COMMANDS = [
   addGc,
   addReindex,
   addStats,
+  addServe,
+  addToken,
 ]
 
 /** The command line, ready to parse. It throws instead of exiting. */
@@ -56,10 +60,17 @@ export function makeProgram(): Command {
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
   for (const add of COMMANDS) add(program)
-  for (const command of program.commands) {
+  for (const command of allOf(program)) {
     command.exitOverride()
+    // Those that only hold others take no options.
+    if (command.commands.length > 0) continue
     command.option('--json', 'print one JSON document on standard output and nothing else there')
     if (command.name() !== 'init') command.option('--repo <repo>', 'the repository (default: $EVERFOLD_REPO)')
   }
   return program
+}
+
+/** Commands, and the commands of commands. */
+function allOf(command: Command): Command[] {
+  return command.commands.flatMap((inner) => [inner, ...allOf(inner)])
 }

@@ -33,7 +33,7 @@ export async function withRepository<T>(
   let opened: OpenedRepository | undefined
   try {
     opened = await openRepository(location, {
-      command: `everfold ${command.name()}`,
+      command: nameOf(command),
       ...needs,
       onRebuild: (done, total) => {
         rebuild.update(done, total)
@@ -45,6 +45,11 @@ export async function withRepository<T>(
     rebuild.stop()
     await opened?.close()
   }
+}
+
+/** `everfold token create` */
+function nameOf(command: Command): string {
+  return command.parent === null ? command.name() : `${nameOf(command.parent)} ${command.name()}`
 }
 
 /** Splits `DISK=VALUE` at the first `=`. For commander. */

@@ -1,0 +1,90 @@
+import { once } from 'node:events'
+import type { Command } from 'commander'
+import { EverfoldError } from '../../errors.js'
+import { type Listen, loadAhead, serve, type TlsFiles } from '../../server/serve.js'
+import { type CommonOptions, withRepository } from '../run.js'
+
+interface ServeCommandOptions extends CommonOptions {
+  readonly listen: Listen
+  readonly tlsCert?: string
+  readonly tlsKey?: string
+}
+
+export function addServe(program: Command): void {
+  program
+    .command('serve')
+    .description('Serve the repository over HTTP until it is told to stop.')
+    .option('--listen <address>', 'host and port', parseListen, { host: '127.0.0.1', port: 7070 })
+    .option('--tls-cert <file>', 'certificate (with its chain) in PEM: serve HTTPS')
+    .option('--tls-key <file>', 'the key of the certificate, in PEM')
+    .addHelpText(
+      'after',
+      `
+The first start prints a token for everything on standard error. It is not shown again; more tokens come from
+POST /v1/tokens or, while the service is down, from: everfold token create
+Standard error also has the log: one JSON object a line. SIGTERM and SIGINT stop the service cleanly.
+Without --tls-cert, tokens and data go over the network as they are: listen on 127.0.0.1, or behind a proxy.
+
+Examples:
+  everfold serve
+  everfold serve --listen 0.0.0.0:7443 --tls-cert cert.pem --tls-key key.pem`,
+    )
+    .action(async (options: ServeCommandOptions, command: Command) => {
+      const tls = tlsOf(options)
+      const { listen } = options
+      loadAhead()
+      await withRepository(
+        options,
+        command,
+        async (repository) => {
+          const service = await serve(repository, { listen, ...(tls && { tls }) })
+          if (service.adminToken !== undefined) process.stderr.write(`admin token: ${service.adminToken}\n`)
+          const { url, adminToken } = service
+          process.stdout.write(
+            options.json === true ? `${JSON.stringify({ url })}\n` : welcome(url, adminToken),
+          )
+          await toldToStop(() => {
+            service.stop().catch(() => undefined)
+          })
+          await service.stop()
+        },
+        { threads: true },
+      )
+    })
+}
+
+function welcome(url: string, adminToken: string | undefined): string {
+  const token =
+    adminToken === undefined
+      ? 'A token: POST /v1/tokens as an admin, or, while the service is down, everfold token create.'
+      : 'The first token is on standard error, as "admin token: …". Keep it: it is not shown again.'
+  return `Everfold listens on ${url}\n${token}\n`
+}
+
+/** Waits for the first signal; each one after it calls `hurry`. */
+async function toldToStop(hurry: () => void): Promise<void> {
+  const stop = new AbortController()
+  const { signal } = stop
+  await Promise.race([once(process, 'SIGTERM', { signal }), once(process, 'SIGINT', { signal })])
+  // Registered before the other is let go of: no moment without a listener.
+  process.on('SIGTERM', hurry).on('SIGINT', hurry)
+  stop.abort()
+}
+
+function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): TlsFiles | undefined {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certificate: tlsCert, key: tlsKey }
+  throw new EverfoldError('ARGUMENT_INVALID', 'Give --tls-cert and --tls-key together.')
+}
+
+/** `127.0.0.1:7070`, `[::1]:7070`, `backup.example:7070`. For commander. */
+function parseListen(text: string): Listen {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/i.exec(text) ?? []
+  const host = bracketed ?? plain
+  const port = Number(digits)
+  if (host !== undefined && port <= 65_535) return { host, port }
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `"${text}" is no address to listen on. Write HOST:PORT, such as 127.0.0.1:7070 or [::1]:7070.`,
+  )
+}

@@ -1,0 +1,44 @@
+import type { Role } from './roles.js'
+
+/** Who may call a route. */
+export type Access =
+  | 'anyone'
+  /** Whoever has a token that holds. */
+  | 'any token'
+  | {
+      readonly roles: readonly Role[]
+      /**
+       * `its own`: the machine in the address has to be one of the token's; where there is none in it, the answer is about the
+       * token's machines alone. `all`: it is about the whole repository, so the token has to be for all machines.
+       */
+      readonly machines: 'its own' | 'all'
+    }
+
+const FIGURES: Access = { roles: ['restore', 'report', 'operator', 'admin'], machines: 'its own' }
+const REPORT: Access = { roles: ['report', 'operator', 'admin'], machines: 'its own' }
+const DATA: Access = { roles: ['restore', 'admin'], machines: 'its own' }
+const CHANGE: Access = { roles: ['operator', 'admin'], machines: 'its own' }
+const ADMIN: Access = { roles: ['admin'], machines: 'all' }
+
+/** By name of the route; the service does not start while one of its routes has no line here. */
+export const ACCESS: Readonly<Record<string, Access>> = {
+  health: 'anyone',
+  ready: 'any token',
+  openapi: 'any token',
+  metrics: { roles: ['report', 'operator', 'admin'], machines: 'all' },
+  listMachines: FIGURES,
+  listPoints: FIGURES,
+  getPoint: FIGURES,
+  readDisk: DATA,
+  listExtents: DATA,
+  storageReport: REPORT,
+  protectionReport: REPORT,
+  pinPoint: CHANGE,
+  unpinPoint: CHANGE,
+  deletePoint: CHANGE,
+  foldMachine: CHANGE,
+  deleteMachine: { roles: ['admin'], machines: 'its own' },
+  listTokens: ADMIN,
+  createToken: ADMIN,
+  revokeToken: ADMIN,
+}

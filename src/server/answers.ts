@@ -1,0 +1,134 @@
+import { z } from 'zod'
+
+/* What the routes answer, as schemas: documented in /openapi.json, and held against real answers by the tests. */
+
+const bytes = z.int().min(0)
+const time = z.iso.datetime()
+const id = z.string().regex(/^[0-9a-z]{8}$/)
+
+const pin = z.object({ reason: z.string(), until: time.optional() })
+
+/** As `everfold points --json` lists it; see chain/point-summary.ts. */
+export const pointSchema = z
+  .strictObject({
+    machine: z.string(),
+    point: id,
+    kind: z.enum(['full', 'incremental']),
+    createdAt: time,
+    note: z.string().optional(),
+    pin: pin.optional(),
+    disks: z.array(z.strictObject({ id: z.string(), sizeBytes: bytes })),
+    sizeBytes: bytes,
+    readBytes: bytes,
+    changedBytes: bytes,
+    newBytes: bytes,
+    storedBytes: bytes,
+    seconds: z.number(),
+  })
+  .meta({ id: 'Point' })
+
+export const pointsSchema = z
+  .strictObject({
+    machine: z.string(),
+    points: z.array(pointSchema).meta({ description: 'Oldest first' }),
+    newestStateDamaged: z.boolean().meta({ description: 'There may have been newer points' }),
+  })
+  .meta({ id: 'Points' })
+
+export const machinesSchema = z
+  .strictObject({
+    machines: z.array(
+      z.strictObject({
+        machine: z.string(),
+        points: bytes,
+        newest: z.strictObject({ point: id, createdAt: time }).nullable(),
+        sizeBytes: bytes.meta({ description: 'Of its disks at the newest point' }),
+        damage: z
+          .enum(['none', 'newest state', 'whole chain'])
+          .meta({ description: 'Whether chain states are damaged; damage to data is what verify finds' }),
+      }),
+    ),
+  })
+  .meta({ id: 'Machines' })
+
+export const extentsSchema = z
+  .array(
+    z.strictObject({
+      offset: bytes,
+      length: bytes,
+      zero: z.boolean().optional().meta({ description: 'Absent with `since`' }),
+    }),
+  )
+  .meta({ id: 'Extents' })
+
+export const foldSchema = z
+  .strictObject({
+    machine: z.string(),
+    removed: z.array(id),
+    kept: z.array(id),
+    readBytes: bytes,
+    writtenBytes: bytes,
+    seconds: z.number(),
+  })
+  .meta({ id: 'Fold' })
+
+export const pinSchema = z
+  .strictObject({ machine: z.string(), point: id, pin: pin.nullable(), before: pin.nullable() })
+  .meta({ id: 'Pin' })
+
+export const machineRemovedSchema = z
+  .strictObject({ machine: z.string(), removed: z.array(id) })
+  .meta({ id: 'MachineRemoved' })
+
+export const storageReportSchema = z
+  .strictObject({
+    repository: z
+      .strictObject({
+        logicalBytes: bytes,
+        uniqueBytes: bytes,
+        liveBytes: bytes,
+        deadBytes: bytes,
+        storedBytes: bytes,
+        packs: bytes,
+      })
+      .nullable()
+      .meta({ description: 'Null for a token that is not for all machines' }),
+    machines: z.array(
+      z.strictObject({
+        machine: z.string(),
+        points: bytes,
+        logicalBytes: bytes.meta({ description: 'Its points as plain disk images' }),
+        ownBytes: bytes.meta({ description: 'Stored bytes that it alone keeps' }),
+        sharedBytes: bytes.meta({ description: 'Stored bytes that it keeps together with others' }),
+      }),
+    ),
+  })
+  .meta({ id: 'StorageReport' })
+
+export const protectionReportSchema = z
+  .strictObject({
+    generatedAt: time,
+    machines: z.array(
+      z.strictObject({
+        machine: z.string(),
+        points: bytes,
+        oldestAt: time.nullable(),
+        newest: id.nullable(),
+        newestAt: time.nullable(),
+        ageSeconds: bytes.nullable(),
+        expectedIntervalSeconds: bytes
+          .nullable()
+          .meta({ description: 'The median of the last intervals between points; null below three points' }),
+        missedIntervals: bytes
+          .nullable()
+          .meta({ description: 'Whole expected intervals since the newest point, beyond the first' }),
+        sizeBytes: bytes,
+        changedBytes7Days: bytes.meta({
+          description: 'By the points of the last seven days, the full left out',
+        }),
+        storedBytes7Days: bytes,
+        damage: z.enum(['none', 'newest state', 'whole chain']),
+      }),
+    ),
+  })
+  .meta({ id: 'ProtectionReport' })

@@ -1,0 +1,201 @@
+import type { Express, NextFunction, Request, Response } from 'express'
+import type { Logger } from 'pino'
+import { EverfoldError } from '../errors.js'
+import { checkName } from '../names.js'
+import { ACCESS } from './access.js'
+import { readBody } from './body.js'
+import { Login } from './login.js'
+import { PROBLEM_TYPE, problemOf } from './problem.js'
+import { coversAll, coversMachine } from './roles.js'
+import type { Answer, Facts, Route } from './route.js'
+import { ROUTES } from './routes.js'
+import type { Service } from './service.js'
+import type { TokenInfo } from './token-book.js'
+
+/** Characters of an address, with its query. */
+export const URL_LENGTH_MAX = 4096
+
+/** What the log says of requests that come every few seconds. */
+const QUIET: readonly string[] = ['health', 'ready', 'metrics']
+
+/** One request on its way. */
+interface Visit {
+  readonly id: string
+  readonly log: Logger
+  readonly facts: Facts
+  route: string
+  token: TokenInfo | undefined
+}
+
+/** The API on a repository, ready to be served. */
+export async function makeApp(service: Service): Promise<Express> {
+  const { default: express } = await import('express')
+  const app = express()
+  app.disable('x-powered-by')
+  app.disable('etag')
+  app.set('query parser', false)
+  app.set('case sensitive routing', true)
+  app.set('strict routing', true)
+  const login = new Login(service.tokens)
+  const visits = new WeakMap<Request, Visit>()
+  let requests = 0
+
+  app.use((request, response, next) => {
+    const visit = begin(service, request, response, `${process.pid}-${++requests}`)
+    visits.set(request, visit)
+    if (request.originalUrl.length > URL_LENGTH_MAX)
+      throw new EverfoldError('URL_TOO_LONG', `An address may have ${URL_LENGTH_MAX} characters at most.`)
+    next()
+  })
+  // The only one that needs no token; it comes before whoever asks for one.
+  const open = ROUTES.filter((route) => ACCESS[route.name] === 'anyone')
+  const closed = ROUTES.filter((route) => ACCESS[route.name] !== 'anyone')
+  const add = (route: Route): void => {
+    app[route.method](expressPath(route.path), async (request, response) => {
+      const visit = visitOf(visits, request)
+      visit.route = route.name
+      await answer(service, route, visit, request, response)
+    })
+  }
+  for (const route of open) add(route)
+  app.use(async (request, _response, next) => {
+    const address = request.socket.remoteAddress ?? ''
+    visitOf(visits, request).token = await login.check(request.headers.authorization, address)
+    next()
+  })
+  for (const route of closed) add(route)
+  for (const path of new Set(ROUTES.map((route) => route.path)))
+    app.all(expressPath(path), (_request, response) => {
+      const allowed = methodsOf(path)
+      response.set('Allow', allowed)
+      throw new EverfoldError('METHOD_NOT_ALLOWED', `This takes ${allowed}.`)
+    })
+  app.use(() => {
+    throw new EverfoldError('ROUTE_UNKNOWN', 'There is nothing at this address: see /openapi.json.')
+  })
+  // Express knows an error handler by its four parameters.
+  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+    fail(error, visits.get(request), request, response)
+  })
+  return app
+}
+
+function visitOf(visits: WeakMap<Request, Visit>, request: Request): Visit {
+  const visit = visits.get(request)
+  if (visit === undefined) throw new Error('a request that never began')
+  return visit
+}
+
+/** Notes a request, and writes its line in the log when it is over: who did what to which point. */
+function begin(service: Service, request: Request, response: Response, id: string): Visit {
+  const visit: Visit = { id, log: service.log, facts: {}, route: 'none', token: undefined }
+  const startMs = performance.now()
+  response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
+  if (service.isStopping()) response.set('Connection', 'close')
+  response.once('close', () => {
+    const ms = Math.round(performance.now() - startMs)
+    service.metrics.observe(visit.route, methodLabel(request.method), response.statusCode, ms / 1000)
+    const line = {
+      request: id,
+      action: visit.route,
+      method: request.method,
+      status: response.statusCode,
+      ms,
+      from: request.socket.remoteAddress,
+      ...(visit.token && { token: visit.token.id, tokenName: visit.token.name }),
+      ...visit.facts,
+      ...(response.writableFinished ? {} : { cut: true }),
+    }
+    if (QUIET.includes(visit.route) && response.statusCode < 400) service.log.debug(line, 'request')
+    else service.log.info(line, 'request')
+  })
+  return visit
+}
+
+/** What is no method that we know is one label, so that nobody can fill the memory with labels. */
+function methodLabel(method: string): string {
+  return ['GET', 'HEAD', 'POST', 'DELETE'].includes(method) ? method : 'other'
+}
+
+async function answer(
+  service: Service,
+  route: Route,
+  visit: Visit,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const { facts, token } = visit
+  const params: Readonly<Record<string, unknown>> = { ...request.params }
+  const { machine, point, disk } = params
+  if (typeof machine === 'string') facts.machine = checkName('machine', machine)
+  if (typeof point === 'string') facts.point = point
+  if (typeof disk === 'string') facts.disk = disk
+  checkAccess(route, token, facts.machine)
+  const body = await readBody(request, route.body !== undefined)
+  const query = queryOf(request)
+  send(await route.run(service, { params, query, body, token, request, response, facts }), response)
+}
+
+/** The same answer whether or not there is such a machine: who may not see it does not learn. @throws FORBIDDEN */
+function checkAccess(route: Route, token: TokenInfo | undefined, machine: string | undefined): void {
+  const access = ACCESS[route.name]
+  if (access === 'anyone') return
+  if (token === undefined || access === undefined) throw new Error('a route behind the login has a token')
+  if (access === 'any token') return
+  if (!access.roles.includes(token.role))
+    throw new EverfoldError(
+      'FORBIDDEN',
+      `This takes a token with the role ${access.roles.join(' or ')}; this one is for ${token.role}.`,
+    )
+  if (access.machines === 'all' && !coversAll(token.machines))
+    throw new EverfoldError('FORBIDDEN', 'This takes a token for all machines.')
+  if (machine !== undefined && !coversMachine(token.machines, machine))
+    throw new EverfoldError('FORBIDDEN', `This token is not for the machine "${machine}".`)
+}
+
+/** Each parameter once. @throws ARGUMENT_INVALID */
+function queryOf(request: Request): Readonly<Record<string, string>> {
+  const [, text = ''] = /\?(.*)$/s.exec(request.originalUrl) ?? []
+  const query = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (query.has(name))
+      throw new EverfoldError('ARGUMENT_INVALID', 'A parameter of the query is there twice.')
+    query.set(name, value)
+  }
+  return Object.fromEntries(query)
+}
+
+function send(answer: Answer, response: Response): void {
+  if (answer === 'sent') return
+  if ('json' in answer) response.status(answer.status ?? 200).json(answer.json)
+  else response.status(200).set('Content-Type', answer.type).send(answer.text)
+}
+
+function fail(error: unknown, visit: Visit | undefined, request: Request, response: Response): void {
+  const problem = problemOf(error, visit?.id)
+  if (visit !== undefined) visit.facts['code'] = problem.code
+  const gone = request.socket.destroyed || response.destroyed
+  if (problem.status >= 500 && !gone) visit?.log.error({ request: visit.id, err: error }, 'a request failed')
+  if (response.headersSent || gone) {
+    // What was promised cannot be kept: only a cut connection says so.
+    response.destroy()
+    return
+  }
+  for (const header of ['ETag', 'Last-Modified', 'Content-Length']) response.removeHeader(header)
+  if (problem.status === 401)
+    response.set('WWW-Authenticate', 'Bearer realm="everfold", Basic realm="everfold"')
+  if (problem.status === 429) response.set('Retry-After', '1')
+  // A body that nobody wants is not waited for.
+  if (!request.complete) response.set('Connection', 'close')
+  response.status(problem.status).set('Content-Type', PROBLEM_TYPE).send(JSON.stringify(problem))
+}
+
+function methodsOf(path: string): string {
+  const methods = ROUTES.filter((route) => route.path === path).map((route) => route.method.toUpperCase())
+  return methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ')
+}
+
+/** `/v1/machines/{machine}` as Express writes it. */
+function expressPath(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ':$1')
+}

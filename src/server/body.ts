@@ -1,0 +1,52 @@
+import type { IncomingMessage } from 'node:http'
+import { EverfoldError } from '../errors.js'
+
+/** Bytes of a request's body: all that the API takes is small. */
+export const BODY_BYTES_MAX = 64 * 1024
+
+/**
+ * The body of a request as JSON; undefined where there is none.
+ * @param wanted  Does the route take one?
+ * @throws ARGUMENT_INVALID, BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED
+ */
+export async function readBody(request: IncomingMessage, wanted: boolean): Promise<unknown> {
+  const { headers } = request
+  const has = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+  if (!has) {
+    if (!wanted) return undefined
+    throw new EverfoldError('ARGUMENT_INVALID', 'This needs a body: a JSON object.')
+  }
+  if (!wanted) throw new EverfoldError('ARGUMENT_INVALID', 'This takes no body.')
+  const [type = ''] = (headers['content-type'] ?? '').split(';')
+  if (type.trim().toLowerCase() !== 'application/json' || headers['content-encoding'] !== undefined)
+    throw new EverfoldError(
+      'MEDIA_TYPE_UNSUPPORTED',
+      'The body has to be plain JSON, with Content-Type: application/json.',
+    )
+  if (Number(headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge()
+  return parseJson(await collect(request))
+}
+
+async function collect(request: IncomingMessage): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let total = 0
+  // A request that is given up halfway is answered all the same: its connection must stay.
+  for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    total += part.length
+    if (total > BODY_BYTES_MAX) throw tooLarge()
+    parts.push(part)
+  }
+  return Buffer.concat(parts)
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (error) {
+    throw new EverfoldError('ARGUMENT_INVALID', 'The body is not JSON in UTF-8.', { cause: error })
+  }
+}
+
+function tooLarge(): EverfoldError {
+  return new EverfoldError('BODY_TOO_LARGE', `A body may have ${BODY_BYTES_MAX} bytes at most.`)
+}

@@ -1,0 +1,89 @@
+import type * as Prometheus from 'prom-client'
+import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Repository } from '../chain/repository.js'
+import { isEverfoldError } from '../errors.js'
+import { frameCacheOf } from '../restore/disk-reader-frames.js'
+
+/** Figures for Prometheus. None of them takes a look at runs or packs, so they may be asked for often. */
+export class Metrics {
+  readonly #registry: Registry
+  readonly #repository: Repository
+  readonly #requests: Histogram<'route' | 'method' | 'status'>
+  readonly #sentBytes: Counter
+  readonly #points: Gauge<'machine'>
+  readonly #newest: Gauge<'machine'>
+  readonly #size: Gauge<'machine'>
+  readonly #unreadable: Gauge
+  readonly #frames: Gauge<'state'>
+
+  private constructor(prom: typeof Prometheus, repository: Repository) {
+    const registers = [(this.#registry = new prom.Registry())]
+    this.#repository = repository
+    prom.collectDefaultMetrics({ register: this.#registry })
+    this.#requests = new prom.Histogram({
+      name: 'everfold_http_request_seconds',
+      help: 'Time from the arrival of a request to the end of its answer',
+      labelNames: ['route', 'method', 'status'],
+      buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
+      registers,
+    })
+    this.#sentBytes = new prom.Counter({
+      name: 'everfold_disk_sent_bytes_total',
+      help: 'Plain bytes of disks sent',
+      registers,
+    })
+    const gauge = <L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> =>
+      new prom.Gauge({ name, help, labelNames, registers })
+    this.#points = gauge('everfold_points', 'Recovery points of a machine', ['machine'])
+    this.#newest = gauge('everfold_newest_point_timestamp_seconds', 'When its newest point was committed', [
+      'machine',
+    ])
+    this.#size = gauge('everfold_disk_bytes', 'Size of its disks at its newest point', ['machine'])
+    this.#unreadable = gauge('everfold_machines_unreadable', 'Machines whose chain cannot be read', [])
+    this.#frames = gauge('everfold_frame_cache', 'Decoded frames: found, read, and bytes kept', ['state'])
+  }
+
+  static async create(repository: Repository): Promise<Metrics> {
+    return new Metrics(await import('prom-client'), repository)
+  }
+
+  observe(route: string, method: string, status: number, seconds: number): void {
+    this.#requests.observe({ route, method, status: String(status) }, seconds)
+  }
+
+  sent(bytes: number): void {
+    this.#sentBytes.inc(bytes)
+  }
+
+  /** In the text format of Prometheus. @throws STORE_FAILED, LISTING_INCOMPLETE */
+  async text(): Promise<{ readonly text: string; readonly type: string }> {
+    await this.#collect()
+    return { text: await this.#registry.metrics(), type: this.#registry.contentType }
+  }
+
+  async #collect(): Promise<void> {
+    const { chains } = this.#repository
+    for (const gauge of [this.#points, this.#newest, this.#size]) gauge.reset()
+    let unreadable = 0
+    for (const machine of await chains.allMachines()) {
+      const head = await chains.find(machine).catch((error: unknown) => {
+        if (!isEverfoldError(error, 'CHAIN_DAMAGED', 'LISTING_INCOMPLETE')) throw error
+        unreadable++
+        return undefined
+      })
+      const newest = head?.state.points.at(-1)
+      if (head === undefined || newest === undefined) continue
+      this.#points.set({ machine }, head.state.points.length)
+      this.#newest.set({ machine }, Date.parse(newest.createdAt) / 1000)
+      this.#size.set(
+        { machine },
+        newest.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0),
+      )
+    }
+    this.#unreadable.set(unreadable)
+    const { hits, misses, bytes } = frameCacheOf(this.#repository).figures
+    this.#frames.set({ state: 'hits' }, hits)
+    this.#frames.set({ state: 'misses' }, misses)
+    this.#frames.set({ state: 'bytes' }, bytes)
+  }
+}

@@ -1,0 +1,15 @@
+import { ACCESS } from './access.js'
+import type { Route } from './route.js'
+import { actingRoutes } from './routes-acting.js'
+import { diskRoutes } from './routes-disk.js'
+import { figureRoutes } from './routes-figures.js'
+import { serviceRoutes } from './routes-service.js'
+import { tokenRoutes } from './routes-tokens.js'
+
+const others = [...figureRoutes, ...diskRoutes, ...actingRoutes, ...tokenRoutes]
+
+/** The whole API. */
+export const ROUTES: readonly Route[] = [...serviceRoutes(others), ...others]
+
+const unruled = ROUTES.find((route) => ACCESS[route.name] === undefined)
+if (unruled !== undefined) throw new Error(`nobody said who may call ${unruled.name}: see access.ts`)

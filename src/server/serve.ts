@@ -1,0 +1,187 @@
+import { readFile } from 'node:fs/promises'
+import { createServer, type RequestListener, type Server, type ServerOptions } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import { type AddressInfo, isIPv6 } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Repository } from '../chain/repository.js'
+import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
+import { makeApp } from './app.js'
+import { DiskReaders } from './disk-readers.js'
+import { Metrics } from './metrics.js'
+import { PROBLEM_TYPE, problemOf } from './problem.js'
+import type { Service } from './service.js'
+import { TokenBook } from './token-book.js'
+
+/** Where to listen. */
+export interface Listen {
+  readonly host: string
+  /** 0: any that is free. */
+  readonly port: number
+}
+
+/** Files in PEM. */
+export interface TlsFiles {
+  readonly certificate: string
+  readonly key: string
+}
+
+export interface ServeOptions {
+  readonly listen: Listen
+  readonly tls?: TlsFiles
+  /** What is logged, and above; see pino. */
+  readonly logLevel?: string
+}
+
+export interface RunningService {
+  readonly url: string
+  /** Printed once, on the first start: the only token there is. */
+  readonly adminToken: string | undefined
+  /** Takes nothing new, waits for what is running until the limit, and cuts the rest. A second call cuts at once. */
+  stop(): Promise<void>
+}
+
+export const CONNECTIONS_MAX = 1024
+/** Bytes of a request's headers together. */
+export const HEADERS_BYTES_MAX = 16 * 1024
+/** Milliseconds: for a request's headers, for all of a request, without a byte moving either way, and between requests. */
+const HEADERS_TIMEOUT_MS = 10_000
+const REQUEST_TIMEOUT_MS = 30_000
+const STALL_TIMEOUT_MS = 300_000
+const KEEP_ALIVE_MS = 60_000
+/** How long running answers may take once the service is told to stop. */
+export const STOP_LIMIT_MS = 10_000
+
+/** Loads what a service is made with, beside whatever else has to be done before it starts. */
+export function loadAhead(): void {
+  // Whoever needs it hears of a failure.
+  for (const loading of [import('express'), import('pino'), import('prom-client')])
+    loading.catch(() => undefined)
+}
+
+/**
+ * Serves a repository until it is stopped. Whoever passes the repository in closes it afterwards.
+ * @throws LISTEN_FAILED, STORE_FULL (the first token cannot be stored), STORE_FAILED
+ */
+export async function serve(repository: Repository, options: ServeOptions): Promise<RunningService> {
+  const { default: pino } = await import('pino')
+  // Synchronous: a line that was written is not lost, whatever happens next.
+  const log = pino(
+    { level: options.logLevel ?? 'info', base: null },
+    pino.destination({ dest: 2, sync: true }),
+  )
+  const { book, state } = await TokenBook.open(repository.store, repository.environment)
+  if (state === 'damaged')
+    log.warn('the newest list of tokens is damaged: none of the tokens made so far holds any more')
+  let stopping = false
+  const readers = new DiskReaders(repository)
+  const service: Service = {
+    repository,
+    tokens: book,
+    readers,
+    metrics: await Metrics.create(repository),
+    log,
+    isStopping: () => stopping,
+  }
+  const server = await makeServer(await makeApp(service), options.tls)
+  await listen(server, options.listen)
+  const first = state === 'valid' ? undefined : await book.create({ name: 'first admin', role: 'admin' })
+  const url = urlOf(server, options.tls !== undefined)
+  log.info({ url, repository: repository.config.id }, 'listening')
+  let stopped: Promise<void> | undefined
+  return {
+    url,
+    adminToken: first?.token,
+    stop: async () => {
+      if (stopped !== undefined) server.closeAllConnections()
+      stopping = true
+      stopped ??= close(server).then(() => {
+        readers.close()
+        log.info('stopped')
+      })
+      await stopped
+    },
+  }
+}
+
+async function makeServer(app: RequestListener, tls: TlsFiles | undefined): Promise<Server> {
+  const options: ServerOptions = {
+    maxHeaderSize: HEADERS_BYTES_MAX,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: 1000,
+    noDelay: true,
+  }
+  const server = tls === undefined ? createServer(options, app) : await tlsServer(options, app, tls)
+  server.maxConnections = CONNECTIONS_MAX
+  server.setTimeout(STALL_TIMEOUT_MS)
+  server.on('clientError', refuse)
+  return server
+}
+
+async function tlsServer(options: ServerOptions, app: RequestListener, tls: TlsFiles): Promise<Server> {
+  try {
+    const [cert, key] = await Promise.all([readFile(tls.certificate), readFile(tls.key)])
+    return createTlsServer({ ...options, cert, key, minVersion: 'TLSv1.2' }, app)
+  } catch (error) {
+    throw new EverfoldError(
+      'LISTEN_FAILED',
+      `The certificate ${tls.certificate} with the key ${tls.key} cannot be used: ${messageOf(error)}`,
+      { cause: error },
+    )
+  }
+}
+
+/** What is no HTTP, or takes too long, does not get as far as the API. */
+function refuse(error: Error, socket: Duplex): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy()
+    return
+  }
+  const problem = problemOf(new EverfoldError(...complaintOf(error)))
+  const body = JSON.stringify(problem)
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${problem.title}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}
+
+function complaintOf(error: Error): [ErrorCode, string] {
+  const code = systemErrorCode(error)
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return ['HEADERS_TOO_LARGE', `The address and headers may have ${HEADERS_BYTES_MAX} bytes at most.`]
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return ['REQUEST_TIMEOUT', 'The request took too long to arrive.']
+  return ['ARGUMENT_INVALID', 'This is no HTTP/1.1 request.']
+}
+
+async function listen(server: Server, { host, port }: Listen): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, host, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+  } catch (error) {
+    const why = systemErrorCode(error) === 'EADDRINUSE' ? 'something else listens there' : messageOf(error)
+    throw new EverfoldError(
+      'LISTEN_FAILED',
+      `Cannot listen on ${host} port ${port}: ${why}. Give another address with --listen.`,
+      { cause: error },
+    )
+  }
+}
+
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const limit = setTimeout(() => server.closeAllConnections(), STOP_LIMIT_MS)
+  await closed
+  clearTimeout(limit)
+}
+
+function urlOf(server: Server, tls: boolean): string {
+  const { address, port } = server.address() as AddressInfo
+  return `${tls ? 'https' : 'http'}://${isIPv6(address) ? `[${address}]` : address}:${port}`
+}

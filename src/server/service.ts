@@ -1,0 +1,16 @@
+import type { Logger } from 'pino'
+import type { Repository } from '../chain/repository.js'
+import type { DiskReaders } from './disk-readers.js'
+import type { Metrics } from './metrics.js'
+import type { TokenBook } from './token-book.js'
+
+/** What the routes work with. */
+export interface Service {
+  readonly repository: Repository
+  readonly tokens: TokenBook
+  readonly readers: DiskReaders
+  readonly metrics: Metrics
+  readonly log: Logger
+  /** The service is on its way out: no new work. */
+  readonly isStopping: () => boolean
+}
