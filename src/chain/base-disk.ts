@@ -2,7 +2,7 @@ import { sha256 } from '../checksum.js'
 import { isEverfoldError } from '../errors.js'
 import type { ChunkReader, Span } from '../pack/chunk-reader.js'
 import { planTasks } from '../pack/chunk-reader.js'
-import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
+import { chunkAt, type PackDirectory, plainPosition } from '../pack/pack-format.js'
 import { type ExtentList, ZEROS } from './extent-list.js'
 
 /** What the previous point holds where a new chunk lies. */
@@ -58,8 +58,9 @@ export class BaseDisk {
     if (pack === ZEROS) return { kind: 'zeros' }
     const directory = directories.get(pack)
     if (directory === undefined) return { kind: 'none' }
-    const position =
-      (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) + offset - list.startOf(i)
+    const start = plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
+    if (start === undefined) return { kind: 'none' }
+    const position = start + offset - list.startOf(i)
     const chunk = chunkAt(directory, position)
     // What is damaged is to be stored again, although it did not change: so that it heals.
     if (this.#reader.catalog.quarantine.isDamaged(directory.id, chunk)) return { kind: 'none' }
@@ -79,8 +80,10 @@ export class BaseDisk {
         const pack = part.pack[i] ?? ZEROS
         if (pack === ZEROS) continue
         const directory = await this.#reader.catalog.directory(part.packs.idOf(pack))
-        const position = (directory.chunkStart[part.chunk[i] ?? 0] ?? 0) + (part.skip[i] ?? 0)
-        spans.push({ directory, position, length: part.size[i] ?? 0, target: part.startOf(i) - offset })
+        const length = part.size[i] ?? 0
+        const position = plainPosition(directory, part.chunk[i] ?? 0, part.skip[i] ?? 0, length)
+        if (position === undefined) return undefined
+        spans.push({ directory, position, length, target: part.startOf(i) - offset })
       }
       for (const task of planTasks(spans)) {
         const { plain, damaged } = await this.#reader.run(task)

@@ -4,6 +4,7 @@ import type { ChainState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
 
 const LOOKS_LIKE_TIME = /^\d{4}-\d{2}-\d{2}/
+const IS_DATE = /^\d{4}-\d{2}-\d{2}$/
 
 /**
  * Finds a point by `latest`, `parent`, its id, a unique prefix of its id, or an ISO 8601 time (the newest point at or
@@ -63,7 +64,8 @@ function indexOf(state: ChainState, wanted: string): number {
 }
 
 function newestAt(state: ChainState, wanted: string): number {
-  const time = Date.parse(wanted)
+  // ECMAScript takes a date alone as one in UTC, and a date with a time as local.
+  const time = Date.parse(IS_DATE.test(wanted) ? `${wanted}T00:00` : wanted)
   if (Number.isNaN(time))
     throw new EverfoldError('ARGUMENT_INVALID', `"${wanted}" is no time. Write it like 2026-05-31T18:00:00Z.`)
   return state.points.findLastIndex((point) => Date.parse(point.createdAt) <= time)

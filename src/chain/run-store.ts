@@ -135,8 +135,11 @@ export async function readRun(
   for (let first = 0; first < wanted.length; first += SEGMENTS_IN_FLIGHT) {
     const batch = wanted.slice(first, first + SEGMENTS_IN_FLIGHT)
     const lists = await Promise.all(batch.map((segment) => readSegment(store, machine, segment, packs, cost)))
-    for (const list of lists)
+    for (const [n, list] of lists.entries()) {
+      if (list.stride !== run.stride || list.startOf(0) < out.end)
+        throw runDamaged(machine, batch[n]?.id ?? '', 'it does not belong where its chain state names it')
       for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
+    }
   }
   return out
 }
@@ -150,21 +153,31 @@ export async function readSegment(
   cost?: ReadCost,
 ): Promise<ExtentList> {
   const key = runKey(machine, segment.id)
+  let list: ExtentList
   try {
-    return await readAgainIfDamaged(async () => {
+    list = await readAgainIfDamaged(async () => {
       const bytes = await store.readAll(key)
       if (cost !== undefined) cost.readBytes += bytes.length
       return decodeRun(bytes, segment.id, packs)
     })
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error
-    throw new EverfoldError(
-      'DATA_DAMAGED',
-      `Run ${segment.id} of ${machine} is damaged: ${error.message}. Run: everfold verify`,
-      {
-        cause: error,
-        details: { machine, run: segment.id, key },
-      },
-    )
+    throw runDamaged(machine, segment.id, error.message, error)
   }
+  if (
+    list.length === 0 ||
+    list.length !== segment.extents ||
+    list.startOf(0) !== segment.start ||
+    list.end !== segment.end
+  )
+    throw runDamaged(machine, segment.id, 'it is not what its chain state says')
+  return list
+}
+
+function runDamaged(machine: string, id: string, why: string, cause?: unknown): EverfoldError {
+  return new EverfoldError(
+    'DATA_DAMAGED',
+    `Run ${id} of ${machine} is damaged: ${why}. Run: everfold verify`,
+    { ...(cause === undefined ? {} : { cause }), details: { machine, run: id, key: runKey(machine, id) } },
+  )
 }

@@ -98,6 +98,21 @@ export function chunkAt(
   return lastAtMost(directory.chunkStart, position, directory.chunkCount)
 }
 
+/**
+ * Where `length` bytes, `skip` after the beginning of a chunk, lie in the pack's plain bytes, counted over all its chunks.
+ * @returns undefined if the pack does not have as many: the run that says so does not fit it
+ */
+export function plainPosition(
+  directory: Pick<PackDirectory, 'chunkStart' | 'chunkCount'>,
+  chunk: number,
+  skip: number,
+  length: number,
+): number | undefined {
+  if (chunk >= directory.chunkCount) return undefined
+  const position = (directory.chunkStart[chunk] ?? 0) + skip
+  return position + length > (directory.chunkStart[directory.chunkCount] ?? 0) ? undefined : position
+}
+
 /** Largest i below `count` with values[i] <= wanted, for ascending values with values[0] <= wanted. */
 function lastAtMost(values: ArrayLike<number>, wanted: number, count: number): number {
   let low = 0

@@ -5,7 +5,7 @@ import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { type DamagedChunk, type Piece, planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
-import type { PackDirectory } from '../pack/pack-format.js'
+import { type PackDirectory, plainPosition } from '../pack/pack-format.js'
 
 /** What a disk held at a point: what to read from where. */
 export interface DiskPlan {
@@ -75,11 +75,13 @@ export async function* stepsOf(
       continue
     }
     const directory = await directoryOf(repository, list.packs.idOf(pack))
-    if (directory === undefined) {
+    const position =
+      directory && plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
+    if (directory === undefined || position === undefined) {
       yield { kind: 'lost', offset: from, length: to - from }
       continue
     }
-    const origin = (directory.chunkStart[list.chunk[i] ?? 0] ?? 0) + (list.skip[i] ?? 0) - list.startOf(i)
+    const origin = position - list.startOf(i)
     while (from < to) {
       const length = Math.min(to - from, windowBytes - planned)
       spans.push({ directory, position: origin + from, length, target: from })

@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest'
+
+import { flipped, packBytes, packOf, sampleChunks, tailOffset } from '../../test/format-samples.js'
+import { MemoryStore } from '../store/memory-store.js'
+import { PackCatalog } from './catalog.js'
+import type { SealedPack } from './pack-builder.js'
+import { encodePackTail, isPresent } from './pack-format.js'
+
+/** Counts what is asked of it. */
+class CountingStore extends MemoryStore {
+  tails = 0
+  listings = 0
+
+  override readTail(...args: Parameters<MemoryStore['readTail']>): ReturnType<MemoryStore['readTail']> {
+    this.tails++
+    return super.readTail(...args)
+  }
+
+  override list(prefix: string): ReturnType<MemoryStore['list']> {
+    if (prefix.startsWith('packs/')) this.listings++
+    return super.list(prefix)
+  }
+}
+
+/** A later generation of a pack, in which the first frame is left out. */
+function withoutFirstFrame(pack: SealedPack, generation: number): { key: string; parts: Uint8Array[] } {
+  const { directory } = pack
+  const bytes = packBytes(pack)
+  const gone = directory.frameFirst[1]!
+  const present = directory.present.slice()
+  for (let chunk = 0; chunk < gone; chunk++) present[chunk >> 3]! &= ~(1 << (chunk & 7))
+  const entries = Array.from({ length: directory.frameCount }, (_, i) => ({
+    storedLength: i === 0 ? 0 : directory.frameOffset[i + 1]! - directory.frameOffset[i]!,
+    plainLength: i === 0 ? 0 : directory.framePlain[i]!,
+    crc: directory.frameCrc[i]!,
+    codec: directory.frameCodec[i]!,
+    chunks: directory.frameFirst[i + 1]! - directory.frameFirst[i]!,
+  }))
+  const frames = bytes.subarray(directory.frameOffset[1], tailOffset(pack).directory)
+  const tail = encodePackTail(entries, directory.chunkLength, present, directory.hashes, generation)
+  return { key: pack.key.replace(/\.0$/, `.${generation}`), parts: [bytes.subarray(0, 8), frames, tail] }
+}
+
+const pack = packOf(sampleChunks('catalog', [4096, 100, 4096, 500]))
+const { id } = pack.directory
+
+async function storeWith(
+  ...objects: { key: string; parts: readonly Uint8Array[] }[]
+): Promise<CountingStore> {
+  const store = new CountingStore()
+  for (const { key, parts } of objects) await store.put(key, parts)
+  return store
+}
+
+describe('PackCatalog', () => {
+  it('reads a directory once, with one request and no listing', async () => {
+    const store = await storeWith(pack)
+    const catalog = new PackCatalog(store)
+    expect(catalog.cached(id)).toBeUndefined()
+    const first = await catalog.directory(id)
+    expect(await catalog.directory(id)).toBe(first)
+    expect(catalog.cached(id)).toBe(first)
+    expect([store.tails, store.listings]).toEqual([1, 0])
+  })
+
+  it('reads a directory once for all who ask at the same time', async () => {
+    const store = await storeWith(pack)
+    const catalog = new PackCatalog(store)
+    const found = await Promise.all(Array.from({ length: 10 }, () => catalog.directory(id)))
+    expect(new Set(found).size).toBe(1)
+    expect(store.tails).toBe(1)
+  })
+
+  it('asks again after a failure', async () => {
+    const store = await storeWith()
+    const catalog = new PackCatalog(store)
+    const failing = [catalog.directory(id), catalog.directory(id)]
+    for (const one of failing) await expect(one).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND' })
+    await store.put(pack.key, pack.parts)
+    expect((await catalog.directory(id)).id).toBe(id)
+  })
+
+  it('reads a directory that is longer than what is read with the footer', async () => {
+    const large = packOf(sampleChunks('large', new Array<number>(3000).fill(40)), 100)
+    expect(large.directory.sizeBytes - tailOffset(large).directory).toBeGreaterThan(64 * 1024)
+    const store = await storeWith(large)
+    expect(await new PackCatalog(store).directory(large.directory.id)).toEqual(large.directory)
+  })
+
+  it('finds the newest generation where the first is gone, and reads that from then on', async () => {
+    const store = await storeWith(withoutFirstFrame(pack, 2), withoutFirstFrame(pack, 10))
+    const catalog = new PackCatalog(store)
+    const found = await catalog.directory(id)
+    expect(found.generation).toBe(10)
+    expect([0, 1, 2, 3].map((chunk) => isPresent(found, chunk))).toEqual([false, false, true, true])
+    expect(await catalog.directory(id)).toBe(found)
+    expect(store.listings).toBe(1)
+  })
+
+  it('notices that a generation took the place of the one it knew', async () => {
+    const store = await storeWith(withoutFirstFrame(pack, 1))
+    const catalog = new PackCatalog(store)
+    await catalog.directory(id)
+    const newer = withoutFirstFrame(pack, 2)
+    await store.put(newer.key, newer.parts)
+    await store.remove(withoutFirstFrame(pack, 1).key)
+    catalog.forget(id)
+    expect((await catalog.directory(id)).generation).toBe(2)
+  })
+
+  it('keeps directories up to its limit, those that were asked for last', async () => {
+    const packs = Array.from({ length: 6 }, (_, i) => packOf(sampleChunks(`lru ${i}`, [10, 20])))
+    const store = await storeWith(...packs)
+    const catalog = new PackCatalog(store, 2000)
+    const known = (): number[] =>
+      [0, 1, 2, 3, 4, 5].filter((i) => catalog.cached(packs[i]!.directory.id) !== undefined)
+    for (const { directory } of packs.slice(0, 3)) await catalog.directory(directory.id)
+    expect(known()).toEqual([0, 1, 2])
+    catalog.cached(packs[0]!.directory.id)
+    await catalog.directory(packs[3]!.directory.id)
+    expect(known()).toEqual([0, 2, 3])
+    for (const { directory } of packs) await catalog.directory(directory.id)
+    expect(known().length).toBe(3)
+  })
+
+  it('keeps one directory, however large', async () => {
+    const store = await storeWith(pack)
+    const catalog = new PackCatalog(store, 1)
+    await catalog.directory(id)
+    expect(catalog.cached(id)).toBeDefined()
+  })
+
+  it('says DATA_DAMAGED for a flipped bit, and for another pack under the name', async () => {
+    const bytes = packBytes(pack)
+    const at = tailOffset(pack).directory * 8
+    const other = packOf(sampleChunks('other', [10]))
+    for (const content of [
+      flipped(bytes, at),
+      flipped(bytes, bytes.length * 8 - 1),
+      packBytes(other),
+      bytes.subarray(9),
+    ]) {
+      const store = await storeWith({ key: pack.key, parts: [content] })
+      await expect(new PackCatalog(store).directory(id)).rejects.toMatchObject({ code: 'DATA_DAMAGED' })
+    }
+    const wrongGeneration = await storeWith({ key: pack.key.replace(/\.0$/, '.1'), parts: pack.parts })
+    await expect(new PackCatalog(wrongGeneration).directory(id)).rejects.toMatchObject({
+      code: 'DATA_DAMAGED',
+    })
+  })
+})
