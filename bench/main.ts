@@ -2,6 +2,7 @@ import { exitOnSignals } from './command.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
+import { markUsage, parseMarkOptions, runMark } from './mark.js'
 import { openWorkspace } from './workspace.js'
 
 const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
@@ -11,6 +12,8 @@ ${engineUsage}
 ${framesUsage}
 
 ${foldUsage}
+
+${markUsage}
 
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
@@ -27,6 +30,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   fold: async (args) => {
     const options = parseFoldOptions(args)
     await runFold(options, await openWorkspace())
+  },
+  mark: async (args) => {
+    const options = parseMarkOptions(args)
+    await runMark(options, await openWorkspace())
   },
 }
 

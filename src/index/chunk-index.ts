@@ -16,6 +16,12 @@ export interface LookupResult {
   readonly position: Uint32Array
 }
 
+/** A pack and the hashes of all of its chunks, concatenated. */
+export interface PackHashes {
+  readonly packId: string
+  readonly hashes: Uint8Array
+}
+
 export interface ChunkIndex {
   /** Looks `hashes` (n × 32 bytes, concatenated) up in one go. Entries that fail their checksum are misses. */
   lookup(hashes: Uint8Array): Promise<LookupResult>
@@ -34,6 +40,13 @@ export interface ChunkIndex {
 
   /** Forgets that the pack is known (after all of its chunks were removed). Durable. */
   forgetPack(packId: string): Promise<void>
+
+  /**
+   * Forgets packs with all of their chunks: entries that still point to one of these packs, and the packs themselves.
+   * `hashes` are all hashes of the pack (n × 32 bytes). Those that are not recorded are passed over. Atomic, and durable when
+   * the promise resolves: invariant 2. One synced write, however many packs.
+   */
+  removePacks(packs: readonly PackHashes[]): Promise<void>
 
   /** Is this pack recorded? */
   hasPack(packId: string): Promise<boolean>

@@ -1,4 +1,4 @@
-import { type ChunkIndex, HASH_BYTES, type LookupResult } from './chunk-index.js'
+import { type ChunkIndex, HASH_BYTES, type LookupResult, type PackHashes } from './chunk-index.js'
 import { IndexUnusable } from './index-unusable.js'
 
 /**
@@ -35,6 +35,11 @@ export class ExpendableIndex implements ChunkIndex {
   /** Not expendable: what is about to be removed from the store must be gone from the index. @throws IndexUnusable */
   removeChunks(packId: string, hashes: Uint8Array, which?: Uint8Array): Promise<void> {
     return this.#inner.removeChunks(packId, hashes, which)
+  }
+
+  /** Not expendable, either. @throws IndexUnusable */
+  removePacks(packs: readonly PackHashes[]): Promise<void> {
+    return this.#broken ? Promise.resolve() : this.#inner.removePacks(packs)
   }
 
   forgetPack(packId: string): Promise<void> {

@@ -2,7 +2,7 @@ import assert from 'node:assert'
 
 import { hexToBytes } from '../checksum.js'
 import { bitAt } from './bitmap.js'
-import { type ChunkIndex, HASH_BYTES, type LookupResult } from './chunk-index.js'
+import { type ChunkIndex, HASH_BYTES, type LookupResult, type PackHashes } from './chunk-index.js'
 import { type EntryReading, readEntries, writeEntries } from './entries.js'
 import { chunkKeys, noteKey, PACK_RANGE, packIdOfKey } from './keys.js'
 import { type DatabaseOptions, getMany, type Write, writeBatch } from './level-database.js'
@@ -65,8 +65,31 @@ export class LevelIndex implements ChunkIndex {
     checkPackId(packId)
     if (hashes.length === 0) return
     await this.#session.write(async (state) => {
-      const writes = removals(packId, hashes, which, await readEntries(state, hashes))
+      const writes = removals(new Set([packId]), hashes, which, await readEntries(state, hashes))
       await writeBatch(state.db, writes, true)
+    })
+  }
+
+  async removePacks(packs: readonly PackHashes[]): Promise<void> {
+    for (const { packId, hashes } of packs) {
+      checkPackId(packId)
+      checkHashes(hashes)
+    }
+    if (packs.length === 0) return
+    await this.#session.write(async (state) => {
+      const { db, numbers } = state
+      const known: PackHashes[] = []
+      for (const pack of packs)
+        if ((await numbers.find(db, packIdBytes(pack.packId))) !== undefined) known.push(pack)
+      const ids = new Set(known.map(({ packId }) => packId))
+      const writes: Write[] = []
+      for (const { packId, hashes } of known) {
+        if (hashes.length > 0)
+          writes.push(...removals(ids, hashes, undefined, await readEntries(state, hashes)))
+        writes.push(...(await numbers.forgetting(db, packIdBytes(packId))))
+      }
+      await writeBatch(db, writes, true)
+      for (const id of ids) numbers.drop(id)
     })
   }
 
@@ -131,7 +154,7 @@ export class LevelIndex implements ChunkIndex {
 }
 
 /**
- * What to write so that the pack's chunks in `which` are gone for good.
+ * What to write so that those packs' chunks with these hashes, or those in `which`, are gone for good.
  *
  * An entry that points elsewhere stays, and is written once more: the write that made it point there may not be
  * durable yet, and losing it to a power cut must not bring back the entry from before, which may be of this
@@ -139,7 +162,7 @@ export class LevelIndex implements ChunkIndex {
  * enough.)
  */
 function removals(
-  packId: string,
+  packIds: ReadonlySet<string>,
   hashes: Uint8Array,
   which: Uint8Array | undefined,
   found: EntryReading,
@@ -150,7 +173,7 @@ function removals(
     if (value === undefined || (which !== undefined && !bitAt(which, i))) continue
     const pack = found.packs[found.packOf[i] ?? -1]
     // An entry that fails its checksum is a miss, and goes as well.
-    if (pack === undefined || pack.id === packId) writes.push({ type: 'del', key })
+    if (pack === undefined || packIds.has(pack.id)) writes.push({ type: 'del', key })
     else writes.push({ type: 'put', key, value })
   }
   return writes

@@ -2,7 +2,7 @@ import assert from 'node:assert'
 
 import { bytesToHex } from '../checksum.js'
 import { bitAt } from './bitmap.js'
-import { type ChunkIndex, HASH_BYTES, type LookupResult } from './chunk-index.js'
+import { type ChunkIndex, HASH_BYTES, type LookupResult, type PackHashes } from './chunk-index.js'
 
 interface Place {
   readonly packId: string
@@ -76,6 +76,18 @@ export class MemoryIndex implements ChunkIndex {
     )
     this.#write(true, (state) => {
       for (const name of gone) state.chunks.delete(name)
+    })
+  }
+
+  async removePacks(packs: readonly PackHashes[]): Promise<void> {
+    const known = packs.filter(({ packId }) => this.#seen.packs.has(packId))
+    const ids = new Set(known.map(({ packId }) => packId))
+    const gone = known
+      .flatMap(({ hashes }) => namesOf(hashes))
+      .filter((name) => ids.has(this.#seen.chunks.get(name)?.packId ?? ''))
+    this.#write(true, (state) => {
+      for (const name of gone) state.chunks.delete(name)
+      for (const id of ids) state.packs.delete(id)
     })
   }
 

@@ -15,9 +15,9 @@ import {
   runsPrefix,
 } from '../store/keys.js'
 import { type JoinCandidate, joinPacks } from './join-packs.js'
-import { allHeads, markHeads, type References } from './live.js'
+import { allHeads, markHeads, partOf, partsOf } from './live.js'
 import { rewritePack } from './rewrite-pack.js'
-import { holdsAllLive, placesById, type SurveyedPack, survey } from './survey.js'
+import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
 
 export interface GcOptions {
   /** Says what would be done, and does nothing. */
@@ -55,6 +55,10 @@ export const DEAD_SHARE_MAX_DEFAULT = 0.4
 export const GRACE_ROUNDS_DEFAULT = 1
 /** A pack of less than this part of the pack size is small. */
 const SMALL_PART = 4
+/** Chunks of dead packs that are taken out of the index in one step, with one sync. */
+const FORGOTTEN_CHUNKS = 64 * 1024
+/** Objects that are removed at the same time. */
+const REMOVED_AT_ONCE = 16
 /** Superseded chain states that are kept below the newest, should that rot. */
 const CHAIN_STATES_KEPT = 2
 /** Records of quarantine kept below the newest. */
@@ -88,6 +92,11 @@ export async function collectGarbage(repository: Repository, options: GcOptions 
   })
 }
 
+interface DueObject {
+  readonly key: string
+  readonly places: readonly PackPlace[]
+}
+
 /** What of a bundle is needed. */
 interface BundleUse {
   readonly packs: SurveyedPack[]
@@ -115,10 +124,14 @@ class Collection {
   readonly #condemned: CondemnedObject[] = []
   readonly #reprieved = new Set<string>()
   readonly #removed = new Set<string>()
+  readonly #due: DueObject[] = []
   /** Members of bundles that are dead or lie elsewhere now, by id and generation. */
   readonly #bundledOut = new Set<string>()
   readonly #bundles = new Map<string, BundleUse>()
   readonly #closed: string[] = []
+  /** Dead packs that are closed, but still in the index. */
+  readonly #dying: SurveyedPack[] = []
+  #dyingChunks = 0
   readonly #counts: Counts = {
     liveBytes: 0,
     deadBytes: 0,
@@ -151,16 +164,23 @@ class Collection {
     const started = this.#repository.environment.monotonicMs()
     // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
     const heads = await allHeads(this.#repository, pins)
-    const references = await markHeads(this.#repository, heads)
     const places = await placesById(this.#repository)
     const small: JoinCandidate[] = []
+    const parts = partsOf(heads)
     let done = 0
-    for (const [packId, generations] of places) {
-      await this.#sweepPack(packId, generations, references, small)
-      this.#options.onProgress?.(++done, places.size)
+    for (let part = 0; part < parts; part++) {
+      const isOurs = (packId: string): boolean => partOf(packId, parts) === part
+      const references = await markHeads(this.#repository, heads, isOurs)
+      const ours = [...places].filter(([packId]) => isOurs(packId)).map(([, generations]) => generations)
+      for await (const surveyed of surveyAll(this.#repository, ours, references)) {
+        await this.#sweepPack(surveyed, small)
+        this.#options.onProgress?.(++done, places.size)
+      }
     }
+    await this.#letGo()
     await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
+    await this.#removeDue()
     if (this.#options.dryRun !== true) {
       await this.#finishRound()
       await this.#sweepRuns(heads)
@@ -180,21 +200,15 @@ class Collection {
   }
 
   /** Looks at all generations of a pack, newest first: removes, condemns, rewrites, or leaves alone. */
-  async #sweepPack(
-    packId: string,
-    generations: readonly PackPlace[],
-    references: References,
-    small: JoinCandidate[],
-  ): Promise<void> {
+  async #sweepPack({ listed, packs }: SurveyedGenerations, small: JoinCandidate[]): Promise<void> {
     let serving: SurveyedPack | undefined
-    for (const place of generations) {
-      const pack = await survey(this.#repository, place, references)
-      if (pack === undefined) continue
+    for (const pack of packs) {
+      const { place } = pack
       if (serving !== undefined && holdsAllLive(serving)) {
         await this.#outdated(place)
         continue
       }
-      const condemned = this.#repository.catalog.quarantine.isCondemned(packId, place.generation)
+      const condemned = this.#repository.catalog.quarantine.isCondemned(place.packId, place.generation)
       if (pack.liveChunks === 0) {
         await this.#dead(pack, condemned)
         continue
@@ -203,7 +217,7 @@ class Collection {
       serving ??= pack
       this.#counts.liveBytes += pack.liveStored
       if (condemned) await this.#reprieve(pack)
-      else if (generations.length === 1) await this.#shrink(pack, small)
+      else if (listed === 1) await this.#shrink(pack, small)
     }
   }
 
@@ -229,12 +243,21 @@ class Collection {
       return
     }
     this.#close(place.packId)
+    this.#dying.push(pack)
+    this.#dyingChunks += directory.chunkCount
+    if (this.#dyingChunks >= FORGOTTEN_CHUNKS) await this.#letGo()
+  }
+
+  /** Takes closed, dead packs out of the index, many in one durable step, and only then condemns them. */
+  async #letGo(): Promise<void> {
+    const dying = this.#dying.splice(0)
+    this.#dyingChunks = 0
+    if (dying.length === 0) return
     const index = await this.#repository.index()
-    if (await index.hasPack(place.packId)) {
-      await index.removeChunks(place.packId, directory.hashes)
-      await index.forgetPack(place.packId)
-    }
-    this.#condemn(place)
+    await index.removePacks(
+      dying.map(({ place, directory }) => ({ packId: place.packId, hashes: directory.hashes })),
+    )
+    for (const { place } of dying) this.#condemn(place)
   }
 
   #close(packId: string): void {
@@ -369,9 +392,18 @@ class Collection {
     this.#counts.removedObjects++
     this.#counts.removedBytes += places.reduce((sum, place) => sum + place.sizeBytes, 0)
     if (this.#options.dryRun === true) return
-    await this.#repository.store.remove(object.key)
     this.#removed.add(object.key)
-    for (const place of places) this.#repository.catalog.forget(place.packId)
+    this.#due.push({ key: object.key, places })
+    if (this.#due.length >= REMOVED_AT_ONCE) await this.#removeDue()
+  }
+
+  /** Removes what is due, all at once: their syncs share the disk's. */
+  async #removeDue(): Promise<void> {
+    const remove = async ({ key, places }: DueObject): Promise<void> => {
+      await this.#repository.store.remove(key)
+      for (const place of places) this.#repository.catalog.forget(place.packId)
+    }
+    await settleAll(this.#due.splice(0).map(remove))
   }
 
   /** Records what is condemned now. With this the round is complete. */
@@ -439,4 +471,10 @@ function sumStored(directory: SurveyedPack['directory']): number {
 
 function inverted(bitmap: Uint8Array): Uint8Array {
   return bitmap.map((byte) => ~byte)
+}
+
+/** Waits for all, whatever comes of each, and then throws what the first that failed threw. */
+async function settleAll(work: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(work)
+  await Promise.all(work)
 }

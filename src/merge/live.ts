@@ -3,102 +3,91 @@ import { listingIncomplete } from '../chain/chains.js'
 import { type ExtentList, PackTable, ZEROS } from '../chain/extent-list.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { readRun } from '../chain/run-store.js'
+import { readSegment, type SegmentRef } from '../chain/run-store.js'
 import { EverfoldError } from '../errors.js'
+import { inOrder } from '../in-order.js'
 import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
 
+/** Words of a reference: first chunk, skip, length, and the reference to the same pack before it. */
+const WORDS = 4
+/** References in a block: what is collected grows by blocks, so that nothing is ever copied. */
+const BLOCK = 64 * 1024
+const NONE = 0xffff_ffff
+const UNWANTED = 0xffff_fffe
+
 /**
- * The mark phase: every reference that a run of a chain makes to a pack, collected compactly (20 bytes each: an extent, not a
- * chunk) and then handed out pack by pack.
+ * The mark phase: every reference that a run of a chain makes to a pack, collected compactly (16 bytes each, and 4 for a tag: an
+ * extent, not a chunk) and then handed out pack by pack.
  */
 export class References {
   readonly packs = new PackTable()
+  readonly #wants: (packId: string) => boolean
+  readonly #words: Uint32Array[] = []
+  readonly #tags: (Uint32Array | undefined)[] = []
+  /** By slot of the pack: its newest reference. */
+  readonly #newest: number[] = []
   #count = 0
-  #slot = new Uint32Array(1024)
-  #chunk = new Uint32Array(1024)
-  #skip = new Uint32Array(1024)
-  #length = new Uint32Array(1024)
-  #tag = new Uint32Array(1024)
-  /** Per slot, one more than slots: where its references begin in #order. */
-  #start: Uint32Array | undefined
-  #order = new Uint32Array(0)
+
+  /** @param wants  Other packs are passed over: who has too many references to hold goes over them several times. */
+  constructor(wants: (packId: string) => boolean = () => true) {
+    this.#wants = wants
+  }
 
   get count(): number {
     return this.#count
   }
 
-  /** Notes all references of a list. `tag` says who makes them. */
+  /** Notes all references of a list in the same table. `tag` says who makes them. */
   add(list: ExtentList, tag: number): void {
+    for (let slot = this.#newest.length; slot < this.packs.size; slot++)
+      this.#newest.push(this.#wants(this.packs.idOf(slot)) ? NONE : UNWANTED)
     for (let i = 0; i < list.length; i++) {
       const slot = list.pack[i] ?? ZEROS
       if (slot === ZEROS) continue
-      if (this.#count === this.#slot.length) this.#grow()
-      const at = this.#count++
-      this.#slot[at] = slot
-      this.#chunk[at] = list.chunk[i] ?? 0
-      this.#skip[at] = list.skip[i] ?? 0
-      this.#length[at] = list.size[i] ?? 0
-      this.#tag[at] = tag
+      const before = this.#newest[slot] ?? NONE
+      if (before === UNWANTED) continue
+      const number = this.#count++
+      const at = number % BLOCK
+      if (at === 0) {
+        this.#words.push(new Uint32Array(BLOCK * WORDS))
+        this.#tags.push(undefined)
+      }
+      const block = (number - at) / BLOCK
+      const words = this.#words[block] ?? new Uint32Array(0)
+      words[at * WORDS] = list.chunk[i] ?? 0
+      words[at * WORDS + 1] = list.skip[i] ?? 0
+      words[at * WORDS + 2] = list.size[i] ?? 0
+      words[at * WORDS + 3] = before
+      this.#newest[slot] = number
+      if (tag !== 0) (this.#tags[block] ??= new Uint32Array(BLOCK))[at] = tag
     }
-    this.#start = undefined
   }
 
   has(packId: string): boolean {
-    const slot = this.packs.find(packId)
-    if (slot === undefined) return false
-    const start = this.#sorted()
-    return (start[slot] ?? 0) < (start[slot + 1] ?? 0)
+    return this.#newestOf(packId) !== NONE
   }
 
   /** Calls `each` for every chunk of the pack that is referred to, once per reference. */
   chunksOf(directory: PackDirectory, each: (chunk: number, tag: number) => void): void {
-    const slot = this.packs.find(directory.id)
-    if (slot === undefined) return
-    const start = this.#sorted()
     const total = directory.chunkStart[directory.chunkCount] ?? 0
-    for (let n = start[slot] ?? 0; n < (start[slot + 1] ?? 0); n++) {
-      const i = this.#order[n] ?? 0
-      const begin = (directory.chunkStart[this.#chunk[i] ?? 0] ?? total) + (this.#skip[i] ?? 0)
-      const end = Math.min(total, begin + (this.#length[i] ?? 0))
+    for (let number = this.#newestOf(directory.id); number !== NONE; ) {
+      const at = number % BLOCK
+      const block = (number - at) / BLOCK
+      const words = this.#words[block] ?? new Uint32Array(0)
+      const tag = this.#tags[block]?.[at] ?? 0
+      const begin = (directory.chunkStart[words[at * WORDS] ?? 0] ?? total) + (words[at * WORDS + 1] ?? 0)
+      const end = Math.min(total, begin + (words[at * WORDS + 2] ?? 0))
+      number = words[at * WORDS + 3] ?? NONE
       if (begin >= end) continue
       for (let chunk = chunkAt(directory, begin); (directory.chunkStart[chunk] ?? end) < end; chunk++)
-        each(chunk, this.#tag[i] ?? 0)
+        each(chunk, tag)
     }
   }
 
-  /** Counting sort by slot, when first needed. */
-  #sorted(): Uint32Array {
-    if (this.#start !== undefined) return this.#start
-    const start = new Uint32Array(this.packs.size + 1)
-    for (let i = 0; i < this.#count; i++) {
-      const slot = this.#slot[i] ?? 0
-      start[slot + 1] = (start[slot + 1] ?? 0) + 1
-    }
-    for (let slot = 0; slot < this.packs.size; slot++)
-      start[slot + 1] = (start[slot + 1] ?? 0) + (start[slot] ?? 0)
-    const next = start.slice()
-    this.#order = new Uint32Array(this.#count)
-    for (let i = 0; i < this.#count; i++) {
-      const slot = this.#slot[i] ?? 0
-      const at = next[slot] ?? 0
-      this.#order[at] = i
-      next[slot] = at + 1
-    }
-    this.#start = start
-    return start
-  }
-
-  #grow(): void {
-    const grown = (from: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> => {
-      const to = new Uint32Array(from.length * 2)
-      to.set(from)
-      return to
-    }
-    this.#slot = grown(this.#slot)
-    this.#chunk = grown(this.#chunk)
-    this.#skip = grown(this.#skip)
-    this.#length = grown(this.#length)
-    this.#tag = grown(this.#tag)
+  #newestOf(packId: string): number {
+    const slot = this.packs.find(packId)
+    const newest = slot === undefined ? NONE : (this.#newest[slot] ?? NONE)
+    return newest === UNWANTED ? NONE : newest
   }
 }
 
@@ -133,18 +122,47 @@ export async function allHeads(repository: Repository, pins: WorkPins): Promise<
   return heads
 }
 
-/** Marks everything that heads refer to, with one tag for all. @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED */
+/** References held at once: 320 MiB of them. What has more is marked in parts. */
+const REFERENCES_MAX = 20 * 1024 * 1024
+/** Run segments read ahead while one is marked. */
+const SEGMENTS_AHEAD = 4
+
+/**
+ * Into how many parts the packs are to be divided so that the references to those of one part can be held at once. Each part
+ * costs one more reading of all runs.
+ */
+export function partsOf(heads: readonly ChainState[]): number {
+  let extents = 0
+  for (const { segment } of segmentsOf(heads)) extents += segment.extents
+  return Math.max(1, Math.ceil(extents / REFERENCES_MAX))
+}
+
+/** The part that a pack belongs to: ids are evenly distributed. */
+export function partOf(packId: string, parts: number): number {
+  return Number.parseInt(packId.slice(0, 8), 16) % parts
+}
+
+/**
+ * Marks everything that heads refer to in the packs that `wants` names, with one tag for all. Memory: the references, and a few segments.
+ * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED
+ */
 export async function markHeads(
   repository: Repository,
   heads: readonly ChainState[],
-  onMachine?: (done: number, total: number) => void,
+  wants?: (packId: string) => boolean,
 ): Promise<References> {
-  const references = new References()
-  for (const [i, head] of heads.entries()) {
-    for (const point of head.points)
-      for (const disk of point.disks)
-        references.add(await readRun(repository.store, head.machine, disk.run, references.packs), 0)
-    onMachine?.(i + 1, heads.length)
-  }
+  const references = new References(wants)
+  const lists = inOrder(segmentsOf(heads), SEGMENTS_AHEAD, ({ machine, segment }) =>
+    readSegment(repository.store, machine, segment, references.packs),
+  )
+  for await (const list of lists) references.add(list, 0)
   return references
+}
+
+function* segmentsOf(
+  heads: readonly ChainState[],
+): Generator<{ readonly machine: string; readonly segment: SegmentRef }> {
+  for (const { machine, points } of heads)
+    for (const point of points)
+      for (const disk of point.disks) for (const segment of disk.run.segments) yield { machine, segment }
 }

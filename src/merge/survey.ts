@@ -1,5 +1,6 @@
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
+import { inOrder } from '../in-order.js'
 import { listPacks, type PackPlace, readPackDirectory } from '../pack/catalog.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 import type { References } from './live.js'
@@ -27,6 +28,27 @@ export async function placesById(repository: Repository): Promise<Map<string, Pa
   }
   for (const list of places.values()) list.sort((a, b) => b.generation - a.generation)
   return places
+}
+
+/** The generations of one pack that can be read, newest first, and how many the store lists. */
+export interface SurveyedGenerations {
+  readonly listed: number
+  readonly packs: readonly SurveyedPack[]
+}
+
+/** Packs whose directories are read ahead: that is waiting for the store, most of the time. */
+const SURVEYS_AHEAD = 8
+
+/** Surveys all generations of many packs, in order, reading ahead. @throws STORE_FAILED */
+export function surveyAll(
+  repository: Repository,
+  packs: Iterable<readonly PackPlace[]>,
+  references: References,
+): AsyncGenerator<SurveyedGenerations, void, undefined> {
+  return inOrder(packs, SURVEYS_AHEAD, async (generations) => {
+    const surveyed = await Promise.all(generations.map((place) => survey(repository, place, references)))
+    return { listed: generations.length, packs: surveyed.filter((pack) => pack !== undefined) }
+  })
 }
 
 /** Surveys one generation; undefined if it is damaged or gone: then it is left alone. @throws STORE_FAILED */

@@ -54,6 +54,7 @@ function indexInTurns(inner: ChunkIndex, turn: () => Promise<void>): ChunkIndex 
     lookup: (hashes) => inTurn(() => inner.lookup(hashes)),
     addPack: (packId, hashes, except) => inTurn(() => inner.addPack(packId, hashes, except)),
     removeChunks: (packId, hashes, which) => inTurn(() => inner.removeChunks(packId, hashes, which)),
+    removePacks: (packs) => inTurn(() => inner.removePacks(packs)),
     forgetPack: (packId) => inTurn(() => inner.forgetPack(packId)),
     hasPack: (packId) => inTurn(() => inner.hasPack(packId)),
     packIds: () => inner.packIds(),

@@ -33,7 +33,8 @@ export class IndexModel {
 
   async step(index: ChunkIndex): Promise<void> {
     const dice = this.#random(1000)
-    if (dice < REMOVALS_IN_1000) return this.#remove(index, this.#random(4) === 0)
+    if (dice < REMOVALS_IN_1000)
+      return this.#random(4) === 0 ? this.#removePacks(index) : this.#remove(index, this.#random(4) === 0)
     if (dice < 250) return this.#add(index)
     if (dice < 300) return this.#comparePack(index, this.#random(PACKS))
     return this.#compare(index, this.#someChunks(8))
@@ -69,6 +70,22 @@ export class IndexModel {
     if (!forget) return
     await index.forgetPack(packOf(pack))
     this.#packs.delete(pack)
+  }
+
+  async #removePacks(index: ChunkIndex): Promise<void> {
+    const packs = new Set(Array.from({ length: 1 + this.#random(4) }, () => this.#random(PACKS)))
+    await index.removePacks(
+      [...packs].map((pack) => ({
+        packId: packOf(pack),
+        hashes: hashesOf(...(this.#packs.get(pack) ?? this.#someChunks(4))),
+      })),
+    )
+    const ids = new Set([...packs].map(packOf))
+    for (const pack of packs) {
+      for (const chunk of this.#packs.get(pack) ?? [])
+        if (ids.has(this.#chunks.get(chunk)?.[0] ?? '')) this.#chunks.delete(chunk)
+      this.#packs.delete(pack)
+    }
   }
 
   async #compare(index: ChunkIndex, chunks: readonly number[]): Promise<void> {
