@@ -1,5 +1,6 @@
 import { live } from './life.js'
 import { planLife } from './plan.js'
+import { shorten } from './shorten.js'
 import { Counts } from './world.js'
 
 const seed = Number(process.argv[2] ?? 1)
@@ -13,7 +14,10 @@ for (let s = seed; s <= to; s++) {
   counts.add(result.counts)
   if (result.failure === undefined) continue
   failed++
-  console.log(`seed ${s}: ${result.failure.message}\n${result.trace.slice(-12).join('\n')}`)
+  console.log(`seed ${s}: ${result.failure.message}`)
+  const short = await shorten(planLife(s, steps), result.failure)
+  const again = await live(short)
+  console.log(`${again.failure?.message}\n${again.trace.join('\n')}`)
   if (failed > 5) break
 }
 console.log(counts, performance.now() - started)

@@ -21,6 +21,8 @@ export class ModelMachine {
   readonly uncertain = new Set<Uncertain>()
   /** Points that a pin keeps, for certain. */
   readonly pinned = new Set<string>()
+  /** A pin whose answer was lost may hold, too. */
+  everPinned = false
   disksEver = 0
   /** May the point that the owner knows of be gone, or another one be the newest? Then a feed has no base. */
   feedMayLackBase = false

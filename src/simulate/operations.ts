@@ -148,8 +148,9 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
     const all = new Set(points.map((point) => point.id))
     await remove(task, machine, company.alone ? all : undefined, async () => {
       // On purpose: pins do not hold it.
+      const { removed } = await deleteMachine(repository, machine.name)
       machine.pinned.clear()
-      return (await deleteMachine(repository, machine.name)).removed
+      return removed
     })
   },
 
@@ -163,6 +164,7 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
       found.machine.pinned.delete(point.id)
       await unpin(repository, found.machine.name, point.id)
     } else {
+      found.machine.everPinned = true
       await pin(repository, found.machine.name, point.id, { reason: 'simulated' })
       found.machine.pinned.add(point.id)
     }
@@ -275,8 +277,10 @@ async function remove(
 
 /** Is this refusal right, when nobody else is at work? */
 function isRefusal(code: ErrorCode, machine: ModelMachine, points: ReadonlySet<string> | undefined): boolean {
-  if (code === 'MACHINE_UNKNOWN') return machine.promised.length === 0
-  if (code === 'POINT_PINNED') return machine.pinned.size > 0
-  if (code === 'LAST_POINT') return machine.promised.every((id) => points?.has(id) ?? true)
+  // After a removal that is uncertain, whatever was promised may be gone.
+  const mayBeGone = [...machine.uncertain].some((one) => one.kind === 'removal')
+  if (code === 'MACHINE_UNKNOWN') return machine.promised.length === 0 || mayBeGone
+  if (code === 'POINT_PINNED') return machine.everPinned
+  if (code === 'LAST_POINT') return mayBeGone || machine.promised.every((id) => points?.has(id) ?? true)
   return false
 }

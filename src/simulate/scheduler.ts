@@ -14,13 +14,18 @@ export type RunEnd = 'done' | 'cut'
  * is. One scheduler is one process: once it is cut, whoever waits never goes on.
  */
 export class Scheduler {
-  readonly #random: Random
+  #random: Random
   readonly #waiting: Waiting[] = []
   #isCut = false
   /** Turns given so far. */
   turns = 0
 
   constructor(random: Random) {
+    this.#random = random
+  }
+
+  /** From now on another seed chooses. Who waits goes on waiting. */
+  reseed(random: Random): void {
     this.#random = random
   }
 

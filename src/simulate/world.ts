@@ -110,11 +110,12 @@ export class World {
   /** Runs work while these faults come. @returns false if the process did not live to its end */
   async under(faults: readonly Fault[], seed: number, work: () => Promise<void>): Promise<boolean> {
     this.injector = new FaultInjector(faults, (kind) => this.came(kind))
-    this.#scheduler = new Scheduler(new Random(seed))
+    this.#scheduler.reseed(new Random(seed))
+    const turnsBefore = this.#scheduler.turns
     const cut = faults.find(({ kind }) => kind === 'power cut' || kind === 'kill')
     const running = work()
     const end = await this.#scheduler.run(running, cut?.at)
-    this.counts.turns += this.#scheduler.turns
+    this.counts.turns += this.#scheduler.turns - turnsBefore
     if (end === 'done') {
       await running
       return true
