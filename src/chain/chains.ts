@@ -61,11 +61,18 @@ export class Chains {
   async find(machine: string): Promise<ChainHead | undefined> {
     const known = this.#heads.get(machine)
     if (known !== undefined) return known
+    let found = await this.#read(machine)
+    if (found !== undefined || !(await this.registry.names()).has(machine)) return found
+    // Its first commit may have come between the listing and the registry.
+    found = await this.#read(machine)
+    if (found === undefined) throw listingIncomplete(machine)
+    return found
+  }
+
+  async #read(machine: string): Promise<ChainHead | undefined> {
     const changes = this.#changes.get(machine)
     const found = await readChainHead(this.#store, machine)
-    if (found !== undefined) {
-      if (this.#changes.get(machine) === changes) this.#heads.set(machine, found)
-    } else if ((await this.registry.names()).has(machine)) throw listingIncomplete(machine)
+    if (found !== undefined && this.#changes.get(machine) === changes) this.#heads.set(machine, found)
     return found
   }
 

@@ -202,6 +202,11 @@ export function ownObject(packId: string, generation: number): PackPlace {
   return { packId, generation, key: packKey(packId, generation), base: 0, sizeBytes: 0 }
 }
 
+/** Where a pack lies whose directory was read. */
+export function placeOf({ id, generation, key, base, sizeBytes }: PackDirectory): PackPlace {
+  return { packId: id, generation, key, base, sizeBytes }
+}
+
 /**
  * All places of all packs (or of one), as the store lists them. Bundles that cannot be read are passed over, and told to
  * `damaged`. @throws STORE_FAILED

@@ -57,6 +57,16 @@ export class DamageMap {
     )
   }
 
+  /** Is any generation of this pack known? */
+  knows(packId: string): boolean {
+    return (this.#packs.get(packId)?.length ?? 0) > 0
+  }
+
+  /** A generation that was there is gone: collection removed it while we looked. */
+  forget(packId: string, key: string): void {
+    this.#packs.set(packId, this.#packs.get(packId)?.filter((one) => one.key !== key) ?? [])
+  }
+
   /** No generation, or not this one, can be read at all. */
   losePack(problem: string, key: string): void {
     this.#unreadablePacks++

@@ -13,13 +13,35 @@ const READ_STORED_BYTES = 4 * 1024 * 1024
 const READ_PLAIN_BYTES = 8 * 1024 * 1024
 const READS_IN_FLIGHT = 3
 
-/** Checks one pack object, or a sample of its frames. @throws STORE_FAILED */
+export interface VerifiedPack {
+  readonly chunks: number
+  readonly bytes: number
+}
+
+export const NOTHING_VERIFIED: VerifiedPack = { chunks: 0, bytes: 0 }
+
+/** Checks one pack object, or a sample of its frames; one that is removed meanwhile is passed over. @throws STORE_FAILED */
 export async function verifyPack(
   repository: Repository,
   object: PackPlace,
   sample: number,
   damage: DamageMap,
-): Promise<{ readonly chunks: number; readonly bytes: number }> {
+): Promise<VerifiedPack> {
+  try {
+    return await verifyObject(repository, object, sample, damage)
+  } catch (error) {
+    if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+    damage.forget(object.packId, object.key)
+    return NOTHING_VERIFIED
+  }
+}
+
+async function verifyObject(
+  repository: Repository,
+  object: PackPlace,
+  sample: number,
+  damage: DamageMap,
+): Promise<VerifiedPack> {
   let directory: PackDirectory
   try {
     directory = await readPackDirectory(repository.store, object)
@@ -29,9 +51,9 @@ export async function verifyPack(
     )
     if (!isWhole) damage.note(object.key, 'its header is damaged; its chunks may be whole')
   } catch (error) {
-    if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
+    if (!isEverfoldError(error, 'DATA_DAMAGED')) throw error
     damage.losePack(error.message, object.key)
-    return { chunks: 0, bytes: 0 }
+    return NOTHING_VERIFIED
   }
   damage.know(directory)
   let chunks = 0
@@ -102,7 +124,7 @@ async function verifyFrames(
       if (result.state[i] !== CHUNK_GOOD) damage.loseChunk(directory, chunk)
     if (result.crcWrong.includes(1)) damage.note(object.key, 'the checksum of a frame is wrong')
   } catch (error) {
-    if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
+    if (!isEverfoldError(error, 'DATA_DAMAGED')) throw error
     for (const chunk of chunks) damage.loseChunk(directory, chunk)
   }
   return chunks.length

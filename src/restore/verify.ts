@@ -6,11 +6,11 @@ import type { Repository } from '../chain/repository.js'
 import { readSegment, type SegmentRef } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import { listPacks, type PackPlace } from '../pack/catalog.js'
+import { listPacks, type PackPlace, placeOf } from '../pack/catalog.js'
 import { chainKey, chainsPrefix, packKey } from '../store/keys.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { quarantineDamage } from './quarantine-damage.js'
-import { verifyPack } from './verify-pack.js'
+import { NOTHING_VERIFIED, type VerifiedPack, verifyPack } from './verify-pack.js'
 import { verifyRest } from './verify-rest.js'
 
 export interface VerifyOptions {
@@ -59,7 +59,7 @@ async function verifyPinned(
 ): Promise<VerifyResult> {
   const damage = new DamageMap()
   const states = await verifyChains(repository, damage, pins)
-  const needed = await verifyRuns(repository, states, damage)
+  const needed = await verifyRuns(repository, states, damage, pins)
   const data = await verifyPacks(repository, needed, damage, options)
   await verifyRest(repository, damage)
   const damaged = await damage.locate(repository, states)
@@ -82,7 +82,9 @@ async function verifyChains(
   const states: ChainState[] = []
   for (const machine of await repository.chains.allMachines()) {
     try {
-      const head = await readChainHead(repository.store, machine)
+      // Twice, if need be: a listing may be empty for once.
+      const head =
+        (await readChainHead(repository.store, machine)) ?? (await readChainHead(repository.store, machine))
       if (head === undefined) {
         damage.note(chainsPrefix(machine), `all chain states of "${machine}" are missing`)
         continue
@@ -111,6 +113,7 @@ async function verifyRuns(
   repository: Repository,
   states: readonly ChainState[],
   damage: DamageMap,
+  pins: WorkPins,
 ): Promise<Set<string>> {
   const needed = new Set<string>()
   for (const state of states) {
@@ -127,7 +130,10 @@ async function verifyRuns(
           damage.loseSegment(state.machine, segment.id, error.message)
           continue
         }
-        for (let slot = 0; slot < packs.size; slot++) needed.add(packs.idOf(slot))
+        for (let slot = 0; slot < packs.size; slot++) {
+          needed.add(packs.idOf(slot))
+          pins.pin(packs.idOf(slot))
+        }
       }
     }
   }
@@ -141,15 +147,10 @@ async function verifyPacks(
   options: VerifyOptions,
 ): Promise<Pick<VerifyResult, 'packs' | 'chunks' | 'readBytes'>> {
   const found: PackPlace[] = []
-  const missing = new Set(needed)
   const places = listPacks(repository.store, undefined, (key, problem) => {
     damage.note(key, problem)
   })
-  for await (const place of places) {
-    found.push(place)
-    missing.delete(place.packId)
-  }
-  for (const packId of missing) damage.losePack('the pack is missing', packKey(packId, 0))
+  for await (const place of places) found.push(place)
   const totalBytes = found.reduce((sum, object) => sum + object.sizeBytes, 0)
   const gate = new Gate(PACKS_IN_FLIGHT)
   let chunks = 0
@@ -169,5 +170,29 @@ async function verifyPacks(
       }
     }),
   )
+  for (const packId of needed) {
+    if (damage.knows(packId)) continue
+    const read = await verifyUnlisted(repository, packId, options.sample, damage)
+    chunks += read.chunks
+    readBytes += read.bytes
+  }
   return { packs: found.length, chunks, readBytes }
+}
+
+/** A pack that is needed and was not found: the listing may have been short, or it lies elsewhere since. */
+async function verifyUnlisted(
+  repository: Repository,
+  packId: string,
+  sample: number,
+  damage: DamageMap,
+): Promise<VerifiedPack> {
+  repository.catalog.forget(packId)
+  try {
+    return await verifyPack(repository, placeOf(await repository.catalog.directory(packId)), sample, damage)
+  } catch (error) {
+    if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+    const missing = error.code === 'OBJECT_NOT_FOUND'
+    damage.losePack(missing ? 'the pack is missing' : error.message, packKey(packId, 0))
+    return NOTHING_VERIFIED
+  }
 }
