@@ -70,7 +70,8 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const started = repository.environment.monotonicMs()
   const machine = checkName('machine', request.machine)
   const head = await repository.chains.find(machine)
-  checkDisks(machine, request.disks, head)
+  const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
+  checkDisks(machine, wanted, head)
   const pins = repository.pins.begin()
   const ingest = new Ingest({
     store: repository.store,
@@ -88,7 +89,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   })
   try {
     const plans: DiskPlan[] = []
-    for (const disk of request.disks) plans.push(await planDisk(repository, head, disk, ingest, pins))
+    for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
     const totalBytes = plans.flatMap((plan) => plan.ranges).reduce((sum, range) => sum + range.length, 0)
     let readBytes = 0
     for (const plan of plans)
@@ -161,7 +162,6 @@ function checkDisks(machine: string, disks: readonly DiskBackup[], head: ChainHe
   if (disks.length === 0) throw new EverfoldError('ARGUMENT_INVALID', 'Name at least one disk: DISK=PATH.')
   const seen = new Set<string>()
   for (const disk of disks) {
-    checkName('disk', disk.id)
     if (seen.has(disk.id)) throw new EverfoldError('ARGUMENT_INVALID', `Disk "${disk.id}" is named twice.`)
     seen.add(disk.id)
     if (disk.changed === undefined || head === undefined) continue

@@ -9,9 +9,10 @@ import { readRun } from './run-store.js'
 /** Runs of one chain that are read at once. */
 const RUNS_IN_FLIGHT = 16
 
-/** A disk's entry in a point. @throws DISK_UNKNOWN */
+/** A disk's entry in a point, whose id is the name in its normal form. @throws DISK_UNKNOWN */
 export function diskOf(machine: string, point: PointState, diskId: string): DiskState {
-  const disk = point.disks.find((candidate) => candidate.id === diskId)
+  const name = diskId.normalize('NFC')
+  const disk = point.disks.find((candidate) => candidate.id === name)
   if (disk !== undefined) return disk
   const known = point.disks.map((candidate) => candidate.id).join(', ')
   throw new EverfoldError(

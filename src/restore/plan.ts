@@ -34,8 +34,8 @@ export async function planDisk(
   const disk = diskOf(state.machine, point, diskId)
   const pins = repository.pins.begin()
   try {
-    const extents = await flattenDisk(repository.store, state, index, diskId, pins)
-    return { machine: state.machine, point: point.id, disk: diskId, sizeBytes: disk.sizeBytes, extents, pins }
+    const extents = await flattenDisk(repository.store, state, index, disk.id, pins)
+    return { machine: state.machine, point: point.id, disk: disk.id, sizeBytes: disk.sizeBytes, extents, pins }
   } catch (error) {
     pins.end()
     throw error
