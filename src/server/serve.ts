@@ -175,9 +175,11 @@ async function listen(server: Server, { host, port }: Listen): Promise<void> {
 
 async function close(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  server.closeIdleConnections()
+  // A connection whose last answer is out is idle from then on, and would be kept for the next request.
+  const idle = setInterval(() => server.closeIdleConnections(), 50)
   const limit = setTimeout(() => server.closeAllConnections(), STOP_LIMIT_MS)
   await closed
+  clearInterval(idle)
   clearTimeout(limit)
 }
 
