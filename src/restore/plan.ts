@@ -35,7 +35,14 @@ export async function planDisk(
   const pins = repository.pins.begin()
   try {
     const extents = await flattenDisk(repository.store, state, index, disk.id, pins)
-    return { machine: state.machine, point: point.id, disk: disk.id, sizeBytes: disk.sizeBytes, extents, pins }
+    return {
+      machine: state.machine,
+      point: point.id,
+      disk: disk.id,
+      sizeBytes: disk.sizeBytes,
+      extents,
+      pins,
+    }
   } catch (error) {
     pins.end()
     throw error
