@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ERROR_CLASSES } from '../src/errors.js'
+import { ROUTES } from '../src/server/routes.js'
 
 /* Documents say what the code says: tables are compared with it, and links lead somewhere. */
 
@@ -77,6 +78,21 @@ describe('docs/design.md', () => {
   it('names limits that exist', () => {
     const source = inFolder('src', '.ts').map(read).join('\n')
     const named = codesIn(section('docs/design.md', '## Limits'), 0)
+    expect(named.length).toBeGreaterThan(10)
+    expect(named.filter((name) => !source.includes(`const ${name} =`))).toEqual([])
+  })
+})
+
+describe('docs/api.md', () => {
+  it('lists every route of the service, and none besides', () => {
+    const routes = [...section('docs/api.md', '## Routes').matchAll(/^\| `([A-Z]+ \S+)` \|/gm)]
+    const known = ROUTES.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+    expect(routes.map((row) => row[1]).sort()).toEqual(known.sort())
+  })
+
+  it('names limits that exist', () => {
+    const source = inFolder('src', '.ts').map(read).join('\n')
+    const named = codesIn(section('docs/api.md', '## Limits'), 0)
     expect(named.length).toBeGreaterThan(10)
     expect(named.filter((name) => !source.includes(`const ${name} =`))).toEqual([])
   })
