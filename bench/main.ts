@@ -3,6 +3,7 @@ import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
 import { markUsage, parseMarkOptions, runMark } from './mark.js'
+import { parseServiceOptions, runService, serviceUsage } from './service.js'
 import { openWorkspace } from './workspace.js'
 
 const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
@@ -15,6 +16,8 @@ ${foldUsage}
 
 ${markUsage}
 
+${serviceUsage}
+
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
 /** A benchmark checks its arguments before it gets a workspace. */
@@ -26,6 +29,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   frames: async (args) => {
     const options = parseFramesOptions(args)
     await runFrames(options, await openWorkspace())
+  },
+  service: async (args) => {
+    const options = parseServiceOptions(args)
+    await runService(options, await openWorkspace())
   },
   fold: async (args) => {
     const options = parseFoldOptions(args)

@@ -1,0 +1,19 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { MiB } from './image.js'
+import { SeededBytes } from './seeded-bytes.js'
+import { parseServiceOptions, runService } from './service.js'
+
+it('the service benchmark runs from the image to the results file', async () => {
+  expect(() => parseServiceOptions(['--in-flight', '0'])).toThrow('--in-flight')
+  const folder = mkdtempSync(join(tmpdir(), 'everfold-bench-test.'))
+  writeFileSync(join(folder, 'image-0.00390625gib.img'), new SeededBytes('service image').next(4 * MiB))
+  const options = parseServiceOptions(['--size-gib', '0.00390625', '--seconds', '0.5', '--results', folder])
+  await runService(options, { cache: folder, scratch: folder })
+  const figures = JSON.parse(readFileSync(join(folder, 'service.json'), 'utf8'))
+  expect(figures.whole.bytes).toBe(4 * MiB)
+  expect(figures.random.reads).toBeGreaterThan(10)
+  rmSync(folder, { recursive: true })
+})

@@ -1,0 +1,179 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { Agent, get } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { provideImage } from './cached-image.js'
+import { ensurePackages, run } from './command.js'
+import { GiB, imagePackages, KiB, MiB } from './image.js'
+import { positive, wholePositive } from './options.js'
+import { everfoldMain, repositoryRoot } from './paths.js'
+import { describeCommit, describeMachine, formatNumber, formatTable, writeResults } from './report.js'
+import { SeededBytes } from './seeded-bytes.js'
+import type { Workspace } from './workspace.js'
+
+export const serviceUsage = `service: reading a disk from the service over loopback: all of it, and 64 KiB at random
+  --size-gib N       size of the image, made or taken from an earlier run (default 1)
+  --seconds N        how long random reads go on (default 10)
+  --in-flight N      reads at once (default 16)
+  --results FOLDER   where the raw figures go (default bench/results)`
+
+export interface ServiceOptions {
+  readonly sizeGib: number
+  readonly seconds: number
+  readonly inFlight: number
+  readonly results: string
+}
+
+export function parseServiceOptions(args: readonly string[]): ServiceOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      'size-gib': { type: 'string', default: '1' },
+      seconds: { type: 'string', default: '10' },
+      'in-flight': { type: 'string', default: '16' },
+      results: { type: 'string', default: join(repositoryRoot, 'bench/results') },
+    },
+  })
+  return {
+    sizeGib: positive('size-gib', values['size-gib']),
+    seconds: positive('seconds', values.seconds),
+    inFlight: wholePositive('in-flight', values['in-flight']),
+    results: values.results,
+  }
+}
+
+const readBytes = 64 * KiB
+
+/** Backs the image up, serves the repository, and reads from it. */
+export async function runService(options: ServiceOptions, workspace: Workspace): Promise<void> {
+  const cached = join(workspace.cache, `image-${options.sizeGib}gib.img`)
+  if (!existsSync(cached)) await ensurePackages(imagePackages)
+  const image = await provideImage(workspace, options.sizeGib)
+  const repository = join(workspace.scratch, 'service-repository')
+  const everfold = (...args: readonly string[]): Promise<unknown> =>
+    run({ program: process.execPath, args: [everfoldMain, ...args, '--repo', repository] })
+  await run({ program: process.execPath, args: [everfoldMain, 'init', repository] })
+  await everfold('backup', 'm', `vda=${image}`)
+  const service = await startService(repository)
+  try {
+    const whole = await readWhole(service)
+    const random = await readAtRandom(service, options)
+    print(whole, random)
+    const figures = { whole, random, startSeconds: service.startSeconds, options }
+    const machine = { machine: describeMachine(), commit: await describeCommit() }
+    const path = await writeResults(options.results, 'service', { ...machine, ...figures })
+    console.log(`raw figures: ${path}`)
+  } finally {
+    service.child.kill('SIGTERM')
+  }
+}
+
+interface Service {
+  readonly child: ChildProcess
+  readonly url: string
+  readonly token: string
+  readonly startSeconds: number
+}
+
+async function startService(repository: string): Promise<Service> {
+  const startMs = performance.now()
+  const args = [everfoldMain, 'serve', '--repo', repository, '--listen', '127.0.0.1:0']
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  process.once('exit', () => child.kill('SIGKILL'))
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+  // The log goes on; only its beginning is of interest.
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    if (stderr.length < 64 * KiB) stderr += text
+  })
+  while (!stdout.includes('\n')) {
+    if (child.exitCode !== null) throw new Error(`everfold serve did not start: ${stderr}`)
+    await sleep(5)
+  }
+  const startSeconds = (performance.now() - startMs) / 1000
+  const [, url = ''] = /listens on (\S+)/.exec(stdout) ?? []
+  const [, token = ''] = /admin token: (\S+)/.exec(stderr) ?? []
+  return { child, url: `${url}/v1/machines/m/points/latest/disks/vda/raw`, token, startSeconds }
+}
+
+/** Reads [offset, offset + length), or everything. @returns bytes received and the size of the disk */
+function read(service: Service, agent: Agent, range?: readonly [number, number]): Promise<number> {
+  const headers = {
+    Authorization: `Bearer ${service.token}`,
+    ...(range && { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` }),
+  }
+  return new Promise((resolve, reject) => {
+    get(service.url, { headers, agent }, (response) => {
+      let received = 0
+      response.on('data', (part: Buffer) => (received += part.length))
+      response.once('end', () => {
+        const good = response.statusCode === (range === undefined ? 200 : 206)
+        if (good) resolve(received)
+        else reject(new Error(`the service answered ${response.statusCode ?? '?'}`))
+      })
+    }).once('error', reject)
+  })
+}
+
+interface Whole {
+  readonly bytes: number
+  readonly seconds: number
+}
+
+async function readWhole(service: Service): Promise<Whole> {
+  const agent = new Agent({ keepAlive: true })
+  const startMs = performance.now()
+  const bytes = await read(service, agent)
+  agent.destroy()
+  return { bytes, seconds: (performance.now() - startMs) / 1000 }
+}
+
+interface Random {
+  readonly reads: number
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+}
+
+async function readAtRandom(service: Service, options: ServiceOptions): Promise<Random> {
+  const agent = new Agent({ keepAlive: true, maxSockets: options.inFlight })
+  const random = new SeededBytes('service')
+  const blocks = Math.floor((options.sizeGib * GiB) / readBytes)
+  const times: number[] = []
+  const startMs = performance.now()
+  const endMs = startMs + options.seconds * 1000
+  const reader = async (): Promise<void> => {
+    while (performance.now() < endMs) {
+      const beganMs = performance.now()
+      const received = await read(service, agent, [random.below(blocks) * readBytes, readBytes])
+      if (received !== readBytes) throw new Error(`a read gave ${received} bytes`)
+      times.push(performance.now() - beganMs)
+    }
+  }
+  await Promise.all(Array.from({ length: options.inFlight }, reader))
+  const seconds = (performance.now() - startMs) / 1000
+  agent.destroy()
+  times.sort((a, b) => a - b)
+  const at = (share: number): number =>
+    times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0
+  return { reads: times.length, perSecond: times.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) }
+}
+
+function print(whole: Whole, random: Random): void {
+  const rate = formatNumber(whole.bytes / MiB / whole.seconds)
+  console.log(
+    formatTable([
+      ['read', 'rate', 'p50', 'p99'],
+      ['whole disk', `${rate} MiB/s`, '', ''],
+      [
+        '64 KiB at random',
+        `${formatNumber(random.perSecond)}/s`,
+        `${formatNumber(random.p50Ms)} ms`,
+        `${formatNumber(random.p99Ms)} ms`,
+      ],
+    ]),
+  )
+}
