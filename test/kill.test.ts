@@ -3,13 +3,12 @@
  * EVERFOLD_TEST_KILLS sets how often (default 12), EVERFOLD_TEST_SEED what happens when.
  */
 
-import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
-import { type Json, start } from './everfold.js'
+import type { Json } from './everfold.js'
+import { killed, timed } from './killing.js'
 import { type Extent, Workspace } from './workspace.js'
 
 const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
@@ -22,27 +21,6 @@ beforeAll(async () => {
   at = await Workspace.make()
 })
 afterAll(() => at.remove())
-
-/** Starts a backup and kills its whole process group after so many milliseconds. @returns whether it had ended before */
-async function killed(afterMs: number, ...args: readonly string[]): Promise<boolean> {
-  const child = start(args, at.options)
-  const exit = once(child, 'exit')
-  await Promise.race([sleep(afterMs), exit])
-  try {
-    process.kill(-child.pid!, 'SIGKILL')
-  } catch (error) {
-    expect(error).toMatchObject({ code: 'ESRCH' })
-  }
-  const [status] = await exit
-  return status === 0
-}
-
-/** Milliseconds that an undisturbed run takes: what moments to choose from. */
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const begun = performance.now()
-  await work()
-  return performance.now() - begun
-}
 
 async function pointsOf(machine: string): Promise<string[]> {
   const points = await at.ok('points')
@@ -60,7 +38,7 @@ describe(`a backup that is killed (seed ${SEED})`, () => {
       const bytes = noise(`${SEED} ${machine}`, DISK_BYTES)
       await at.write('disk', bytes)
       const afterMs = random.below(usualMs * 1.1)
-      const ended = await killed(afterMs, 'backup', machine, 'vda=disk')
+      const ended = await killed(at.options, afterMs, 'backup', machine, 'vda=disk')
       const points = await pointsOf(machine)
       expect(points.length, `killed after ${afterMs} ms`).toBeLessThanOrEqual(1)
       if (ended) expect(points).toHaveLength(1)
@@ -87,7 +65,7 @@ describe(`a backup that is killed (seed ${SEED})`, () => {
       await at.write('disk', next)
       const feed = withFeed ? ['--changed', `vda=${await at.feed([change])}`] : []
       const afterMs = random.below(usualMs * 1.1)
-      const ended = await killed(afterMs, 'backup', 'm', 'vda=disk', ...feed)
+      const ended = await killed(at.options, afterMs, 'backup', 'm', 'vda=disk', ...feed)
       let points = await pointsOf('m')
       if (points.length === history.length + 1) history.push(next)
       expect(points, `killed after ${afterMs} ms, ended: ${ended}`).toHaveLength(history.length)
@@ -107,7 +85,7 @@ describe(`a backup that is killed (seed ${SEED})`, () => {
   })
 
   it('says nothing of the process that died to those who come later', async () => {
-    await killed(150, 'backup', 'm', 'vda=disk')
+    await killed(at.options, 150, 'backup', 'm', 'vda=disk')
     await at.ok('stats')
     await expect(readFile(`${at.repo}/lock/holder.json`)).rejects.toMatchObject({ code: 'ENOENT' })
   })

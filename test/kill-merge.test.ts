@@ -1,0 +1,100 @@
+/**
+ * `kill -9` at any moment of a backup, a fold, a deletion, a collection or a reindex: every point that was there before or after
+ * restores byte for byte, and the next command just works.
+ * EVERFOLD_TEST_KILLS sets how often (default 12; the long run takes 200), EVERFOLD_TEST_SEED what happens when.
+ */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SeededBytes } from '../bench/seeded-bytes.js'
+import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
+import type { Json } from './everfold.js'
+import { killed, timed } from './killing.js'
+import { type Extent, Workspace } from './workspace.js'
+
+const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
+const SEED = process.env['EVERFOLD_TEST_SEED'] ?? 'merges'
+const DISK_BYTES = 12 * MIB
+const POINTS_MAX = 7
+
+let at: Workspace
+/** What each point that is sure to be there holds, oldest first. */
+let model: { readonly id: string; readonly bytes: Buffer }[] = []
+
+beforeAll(async () => {
+  at = await Workspace.make(['--chunk-size', '16K'])
+})
+afterAll(() => at.remove())
+
+async function pointIds(): Promise<string[]> {
+  return (await at.ok('points', 'm', '--fast')).map((point: Json) => point.point)
+}
+
+interface Attempt {
+  readonly args: readonly string[]
+  /** The points that are left if it was done, by id; new ones are `''`. */
+  readonly after: readonly string[]
+  readonly bytes: Buffer
+}
+
+async function someAttempt(random: SeededBytes, round: number): Promise<Attempt> {
+  const bytes = model.at(-1)!.bytes
+  const ids = model.map((point) => point.id)
+  const kind = random.below(10)
+  if (model.length < 3 || (kind < 4 && model.length < POINTS_MAX)) {
+    const change: Extent = [random.below(8 * MIB), (1 + random.below(24)) * 100 * KIB]
+    const next = overwritten(bytes, change[0], noise(`${SEED} ${round}`, change[1]))
+    await at.write('disk', next)
+    const feed = random.below(2) === 0 ? ['--changed', `vda=${await at.feed([change])}`] : []
+    return { args: ['backup', 'm', 'vda=disk', ...feed], after: [...ids, ''], bytes: next }
+  }
+  if (kind < 6) {
+    const keep = 1 + random.below(model.length - 1)
+    return { args: ['fold', 'm', '--keep', String(keep)], after: ids.slice(-keep), bytes }
+  }
+  if (kind === 6) {
+    // Any but the newest: after that a feed would be refused.
+    const gone = ids[random.below(ids.length - 1)]!
+    return { args: ['delete', 'm', gone], after: ids.filter((id) => id !== gone), bytes }
+  }
+  if (kind === 7) return { args: ['reindex'], after: ids, bytes }
+  return { args: ['gc', '--rounds', '3', '--dead-share', '10%'], after: ids, bytes }
+}
+
+/** Takes over what the store says now; it must be as before the attempt, or as after it. */
+async function settle(attempt: Attempt, ended: boolean, told: string): Promise<void> {
+  const before = model.map((point) => point.id)
+  const now = await pointIds()
+  const done =
+    now.length === attempt.after.length && now.every((id, i) => ['', id].includes(attempt.after[i]!))
+  if (!done) expect(now, told).toEqual(before)
+  if (ended) expect(done, told).toBe(true)
+  const known = new Map(model.map((point) => [point.id, point.bytes]))
+  model = now.map((id) => ({ id, bytes: known.get(id) ?? attempt.bytes }))
+}
+
+describe(`folds, deletions, collections and backups that are killed (seed ${SEED})`, () => {
+  it('leave every point whole, before or after, and nothing to repair', async () => {
+    const random = new SeededBytes(SEED)
+    const first = diskLike(SEED, DISK_BYTES)
+    await at.write('disk', first)
+    await at.ok('backup', 'm', 'vda=disk')
+    model = (await pointIds()).map((id) => ({ id, bytes: first }))
+    const usualMs = await timed(() => at.ok('gc'))
+    for (let kill = 0, round = 0; kill < KILLS; round++) {
+      const attempt = await someAttempt(random, round)
+      // Every third runs to its end, so that chains grow and there is something to fold and to collect.
+      const afterMs = round % 3 === 0 ? 60_000 : random.below(usualMs * 1.5)
+      const ended = await killed(at.options, afterMs, ...attempt.args)
+      if (!ended) kill++
+      const told = `round ${round}: ${attempt.args.join(' ')}, ${ended ? 'ended' : `killed after ${afterMs} ms`}`
+      await settle(attempt, ended, told)
+      const some = model[random.below(model.length)]!
+      await at.expectDisk('m', some.id, some.bytes)
+    }
+    expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
+    for (const point of model) await at.expectDisk('m', point.id, point.bytes)
+    await at.ok('gc', '--rounds', '4')
+    for (const point of model) await at.expectDisk('m', point.id, point.bytes)
+    expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
+  })
+})
