@@ -3,6 +3,7 @@ import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { checkName } from '../names.js'
+import { settleAll } from '../settle-all.js'
 import { BaseDisk } from './base-disk.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
@@ -103,7 +104,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       )
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
-    const disks = await Promise.all(plans.map((plan) => writeDisk(repository, machine, plan, pins)))
+    const disks = await settleAll(plans.map((plan) => writeDisk(repository, machine, plan, pins)))
     const point: PointState = {
       id: newPointId(repository, head?.state),
       createdAt: new Date(repository.environment.now()).toISOString(),

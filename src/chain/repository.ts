@@ -114,7 +114,14 @@ export class Repository {
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */
   index(): Promise<ChunkIndex> {
-    this.#index ??= this.#openIndex(this.catalog.quarantine)
+    if (this.#index === undefined) {
+      const opening = this.#openIndex(this.catalog.quarantine)
+      this.#index = opening
+      // One that could not be opened, or rebuilt, is tried again by whoever asks next.
+      opening.catch(() => {
+        if (this.#index === opening) this.#index = undefined
+      })
+    }
     return this.#index
   }
 

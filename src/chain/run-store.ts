@@ -1,5 +1,6 @@
 import { MalformedError } from '../binary.js'
 import { EverfoldError } from '../errors.js'
+import { settleAll } from '../settle-all.js'
 import { runKey } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
@@ -64,7 +65,7 @@ export async function writeRun(
           pin,
         ),
       )
-    for (const written of await Promise.all(batch)) {
+    for (const written of await settleAll(batch)) {
       segments.push(written.segment)
       writtenBytes += written.bytes
     }

@@ -4,6 +4,7 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError } from '../errors.js'
 import type { PackPlace } from '../pack/catalog.js'
 import type { CondemnedObject } from '../pack/quarantine.js'
+import { settleAll } from '../settle-all.js'
 import {
   bundlesPrefix,
   chainKey,
@@ -224,7 +225,8 @@ class Collection {
   /** A newer generation has taken this one's place. */
   async #outdated(place: PackPlace): Promise<void> {
     const known = this.#condemnedAs(place.key)
-    if (known === undefined) this.#condemn(place)
+    // A bundle is condemned and removed as a whole, when all of it was looked at.
+    if (known === undefined || isBundled(place)) this.#condemn(place)
     else await this.#removeIfDue(known, place)
   }
 
@@ -233,7 +235,8 @@ class Collection {
     const { place, directory } = pack
     if (condemned) {
       const known = this.#condemnedAs(place.key)
-      if (known !== undefined) await this.#removeIfDue(known, place)
+      if (isBundled(place)) this.#condemn(place)
+      else if (known !== undefined) await this.#removeIfDue(known, place)
       return
     }
     // From the check to the closing there is no wait: who asks after this is told no.
@@ -283,7 +286,7 @@ class Collection {
     this.#counts.deadBytes += deadStored
     const sparse = pack.livePlain < pack.presentPlain * (1 - this.#options.deadShareMax)
     if (this.#fence.used(place.packId) || !holdsAllLive(pack)) return
-    if (place.key.startsWith(bundlesPrefix)) this.#inBundle(pack)
+    if (isBundled(place)) this.#inBundle(pack)
     else if (place.sizeBytes < this.#repository.config.packSize / SMALL_PART) small.push({ pack, sparse })
     else if (sparse) await this.#rewrite(pack)
   }
@@ -342,7 +345,7 @@ class Collection {
     const members = new Map<string, PackPlace[]>()
     for (const generations of places.values())
       for (const place of generations) {
-        if (!place.key.startsWith(bundlesPrefix)) continue
+        if (!isBundled(place)) continue
         const list = members.get(place.key)
         if (list === undefined) members.set(place.key, [place])
         else list.push(place)
@@ -361,7 +364,7 @@ class Collection {
   }
 
   #condemn(place: PackPlace): void {
-    if (place.key.startsWith(bundlesPrefix)) this.#bundledOut.add(`${place.packId}.${place.generation}`)
+    if (isBundled(place)) this.#bundledOut.add(`${place.packId}.${place.generation}`)
     else this.#pushCondemned(place.key, [place])
   }
 
@@ -381,10 +384,6 @@ class Collection {
 
   /** Removes a condemned object whose grace is over: it was condemned rounds ago, and whoever worked then is done. */
   async #removeIfDue(object: CondemnedObject, ...places: readonly PackPlace[]): Promise<void> {
-    if (places.some((place) => place.key.startsWith(bundlesPrefix)) && places.length < object.packs.length) {
-      for (const place of places) this.#bundledOut.add(`${place.packId}.${place.generation}`)
-      return
-    }
     if (this.#removed.has(object.key)) return
     if (this.#round - object.round <= this.#options.graceRounds) return
     if (places.some((place) => this.#fence.used(place.packId))) return
@@ -465,16 +464,14 @@ class Collection {
   }
 }
 
+function isBundled(place: PackPlace): boolean {
+  return place.key.startsWith(bundlesPrefix)
+}
+
 function sumStored(directory: SurveyedPack['directory']): number {
   return (directory.frameOffset[directory.frameCount] ?? 0) - (directory.frameOffset[0] ?? 0)
 }
 
 function inverted(bitmap: Uint8Array): Uint8Array {
   return bitmap.map((byte) => ~byte)
-}
-
-/** Waits for all, whatever comes of each, and then throws what the first that failed threw. */
-async function settleAll(work: readonly Promise<void>[]): Promise<void> {
-  await Promise.allSettled(work)
-  await Promise.all(work)
 }

@@ -131,6 +131,11 @@ export class PackCatalog {
 
   /** The newest generation, of all that the store has, in which these chunks are present. */
   async directoryWith(packId: string, chunks: readonly number[]): Promise<PackDirectory | undefined> {
+    // Twice, if need be: a listing may be short for once.
+    return (await this.#searchWith(packId, chunks)) ?? (await this.#searchWith(packId, chunks))
+  }
+
+  async #searchWith(packId: string, chunks: readonly number[]): Promise<PackDirectory | undefined> {
     let best: PackDirectory | undefined
     for await (const place of listPacks(this.#store, packId)) {
       if (place.packId !== packId || place.generation < (best?.generation ?? 0)) continue
@@ -163,7 +168,8 @@ export class PackCatalog {
         if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
       }
     }
-    const best = await this.#search(packId)
+    // Twice, if need be: a listing may be short for once.
+    const best = (await this.#search(packId)) ?? (await this.#search(packId))
     if (best !== undefined) return this.#read(best)
     throw new EverfoldError(
       'OBJECT_NOT_FOUND',
