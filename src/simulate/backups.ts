@@ -18,9 +18,12 @@ export async function backUpMachine(
   say: (what: string) => void,
 ): Promise<void> {
   const machine = random.pick(world.machines)
+  if (machine.feedUnderWay) return
   live(machine, world, random)
   const disks = machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
-  const requests = disks.map((disk) => requestFor(disk, random))
+  const requests = disks.map((disk) => requestFor(disk, random, machine.backupsUnderWay === 0))
+  machine.backupsOverlap ||= machine.backupsUnderWay++ > 0
+  machine.feedUnderWay = requests.some((request) => request.changed !== undefined)
   const content = new Map(disks.map((disk) => [disk.id, disk.bytes]))
   const told = new Map(disks.map((disk) => [disk, new Set(disk.writes)]))
   const uncertain: Uncertain = { kind: 'backup', content }
@@ -37,7 +40,7 @@ export async function backUpMachine(
     machine.promise(point, content)
     for (const disk of machine.disks) {
       const tellings = told.get(disk)
-      disk.inLastPoint = tellings !== undefined
+      disk.inLastPoint = tellings !== undefined && !machine.backupsOverlap
       disk.writes = disk.writes.filter((write) => tellings?.has(write) !== true)
     }
   } catch (error) {
@@ -50,6 +53,9 @@ export async function backUpMachine(
     Counts.increase(world.counts.refusals, `backup ${error.code}`)
     if (alone && !machine.feedMayLackBase) throw error
     for (const disk of machine.disks) disk.inLastPoint = false
+  } finally {
+    if (--machine.backupsUnderWay === 0) machine.backupsOverlap = false
+    machine.feedUnderWay = false
   }
 }
 
@@ -62,8 +68,8 @@ function live(machine: ModelMachine, world: World, random: Random): void {
   for (let i = random.below(5); i > 0; i--) random.pick(machine.disks).change(random, everywhere)
 }
 
-function requestFor(disk: SimulatedDisk, random: Random): DiskBackup {
-  const feed = disk.inLastPoint && random.chance(0.7)
+function requestFor(disk: SimulatedDisk, random: Random, mayFeed: boolean): DiskBackup {
+  const feed = mayFeed && disk.inLastPoint && random.chance(0.7)
   return {
     id: disk.id,
     chunker: disk.chunker,

@@ -33,19 +33,31 @@ export class SimulatedDisk {
   /** One change of any kind; data may come from `others`. */
   change(random: Random, others: readonly SimulatedDisk[]): void {
     switch (random.below(10)) {
-      case 0:
-        return this.#zero(random)
-      case 1:
-        return this.#resize(random)
+      case 0: {
+        this.#zero(random)
+        return
+      }
+      case 1: {
+        this.#resize(random)
+        return
+      }
       case 2:
-      case 3:
-        return this.#copy(random, random.pick(others))
-      case 4:
-        return this.#insert(random)
-      case 5:
-        return this.#write(random.below(this.bytes.length + 1), random.bytes(random.below(700)))
-      default:
-        return this.#writeBlocks(random)
+      case 3: {
+        this.#copy(random, random.pick(others))
+        return
+      }
+      case 4: {
+        this.#insert(random)
+        return
+      }
+      case 5: {
+        this.#write(random.below(this.bytes.length + 1), random.bytes(random.below(700)))
+        return
+      }
+      default: {
+        this.#writeBlocks(random)
+        return
+      }
     }
   }
 

@@ -1,3 +1,5 @@
+import type { ChainState } from '../chain/chain-state.js'
+import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { SimulationFailure } from './failure.js'
 import { finish } from './finish.js'
@@ -54,7 +56,7 @@ async function takeStep(world: World, step: Step): Promise<void> {
     await comeBack(world, cut?.kind === 'power cut')
     return
   }
-  if (world.repository !== undefined) await world.quietly(() => settle(world))
+  if (world.repository !== undefined) await world.quietly(() => settle(world, company.alone))
   await afterwards(world, step)
 }
 
@@ -78,8 +80,10 @@ async function afterwards(world: World, step: Step): Promise<void> {
     case 'reopen':
       world.log('  reopen')
       return world.quietly(() => world.reopen())
-    case 'clock jump':
-      return world.jumpClock(random)
+    case 'clock jump': {
+      world.jumpClock(random)
+      return
+    }
     case 'check':
       return world.quietly(() => compareAll(world))
     case 'power cut':
@@ -101,11 +105,26 @@ async function comeBack(world: World, powerCut: boolean): Promise<void> {
 }
 
 /** Nothing is under way: are the points those that must be there? */
-async function settle(world: World): Promise<void> {
+async function settle(world: World, alone: boolean): Promise<void> {
   for (const machine of world.machines) {
     const actual = await pointIds(world, machine)
     machine.explain(actual, (id) => isCandidate(machine, id))
+    // A commit that was acknowledged puts all those before it on stable storage.
+    if (alone && machine.isAcknowledged) {
+      await compareUnknown(world, machine)
+      machine.settle(actual)
+    }
+    machine.isAcknowledged = false
   }
+}
+
+/** Restores points whose bytes were never seen. */
+async function compareUnknown(world: World, machine: ModelMachine): Promise<void> {
+  const repository = await world.open()
+  const state = (await repository.chains.find(machine.name))?.state
+  for (const [index, point] of (state?.points ?? []).entries())
+    if (state !== undefined && !machine.contents.has(point.id))
+      await compare(world, repository, machine, state, index)
 }
 
 function isCandidate(machine: ModelMachine, id: string): boolean {
@@ -125,22 +144,28 @@ export async function compareAll(world: World): Promise<void> {
   const repository = await world.open()
   for (const machine of world.machines) {
     const state = (await repository.chains.find(machine.name))?.state
-    for (const [index, point] of (state?.points ?? []).entries()) {
-      world.counts.comparedPoints++
-      try {
-        if (state !== undefined)
-          await finishRestore(repository, await beginRestore(repository, machine, state, index))
-      } catch (error) {
-        if (error instanceof SimulationFailure) throw error
-        if (world.isRotten && isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND'))
-          continue
-        throw new SimulationFailure(
-          `${machine.name}: point ${point.id} cannot be restored: ${String(error)}`,
-          error,
-        )
-      }
+    for (const index of (state?.points ?? []).keys()) {
+      if (state !== undefined) await compare(world, repository, machine, state, index)
     }
     machine.explain(await pointIds(world, machine), (id) => isCandidate(machine, id))
+  }
+}
+
+async function compare(
+  world: World,
+  repository: Repository,
+  machine: ModelMachine,
+  state: ChainState,
+  index: number,
+): Promise<void> {
+  world.counts.comparedPoints++
+  try {
+    await finishRestore(repository, await beginRestore(repository, machine, state, index))
+  } catch (error) {
+    if (error instanceof SimulationFailure) throw error
+    if (world.isRotten && isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND')) return
+    const id = state.points[index]?.id ?? ''
+    throw new SimulationFailure(`${machine.name}: point ${id} cannot be restored: ${String(error)}`, error)
   }
 }
 

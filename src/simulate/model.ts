@@ -19,6 +19,15 @@ export class ModelMachine {
   /** Bytes of every point whose id was ever seen. */
   readonly contents = new Map<string, PointContent>()
   readonly uncertain = new Set<Uncertain>()
+  /** Points that were never seen whole, so that nobody knows which of several backups made them. */
+  readonly lost = new Set<string>()
+  /** A feed holds only over the point it was recorded from: no other backup may come in between. */
+  feedUnderWay = false
+  backupsUnderWay = 0
+  /** Were there several at once? Then it is not certain which of them the newest point shows. */
+  backupsOverlap = false
+  /** Was anything acknowledged since this was last looked at? */
+  isAcknowledged = false
   /** Points that a pin keeps, for certain. */
   readonly pinned = new Set<string>()
   /** A pin whose answer was lost may hold, too. */
@@ -35,12 +44,14 @@ export class ModelMachine {
   promise(id: string, content: PointContent): void {
     this.contents.set(id, content)
     this.promised.push(id)
+    this.isAcknowledged = true
   }
 
   /** A removal was acknowledged. */
   release(ids: readonly string[]): void {
     const gone = new Set(ids)
     this.feedMayLackBase ||= ids.length > 0
+    this.isAcknowledged ||= ids.length > 0
     for (const id of ids)
       if (this.pinned.has(id)) throw new SimulationFailure(`${this.name}: pinned point ${id} was removed`)
     this.promised = this.promised.filter((id) => !gone.has(id))
@@ -80,9 +91,18 @@ export class ModelMachine {
       )
   }
 
+  /** The process is gone, and all that was under way. */
+  stop(): void {
+    this.feedUnderWay = false
+    this.backupsUnderWay = 0
+    this.backupsOverlap = false
+    this.isAcknowledged = false
+  }
+
   /** What is there now is on stable storage: it is what must be there from now on. */
   settle(actual: readonly string[]): void {
     this.promised = [...actual]
+    for (const id of actual) if (!this.contents.has(id)) this.lost.add(id)
     this.uncertain.clear()
   }
 }

@@ -139,6 +139,13 @@ export function planLife(seed: number, steps: number): Life {
   }
 }
 
+const READ_KINDS: ReadonlySet<FaultKind> = new Set([
+  'flipped bit',
+  'short read',
+  'empty listing',
+  'partial listing',
+])
+
 function planStep(random: Random, weather: Weather): Step {
   const count = random.chance(weather.together) ? random.between(2, 4) : 1
   const operations = Array.from({ length: count }, () => ({
@@ -149,6 +156,8 @@ function planStep(random: Random, weather: Weather): Step {
   if (random.chance(weather.faulty))
     for (let i = random.between(1, random.chance(0.2) ? 3 : 1); i > 0; i--) {
       const kind = random.pick(weather.kinds)
+      // Two bad answers to the same question look like damage, and may.
+      if (READ_KINDS.has(kind) && faults.some((fault) => READ_KINDS.has(fault.kind))) continue
       const most = FAULT_AT_MOST[kind]
       const at = random.chance(0.5) ? random.magnitude(most) : random.between(1, most)
       faults.push({ kind, at, seed: random.seed() })

@@ -16,7 +16,6 @@ export type RunEnd = 'done' | 'cut'
 export class Scheduler {
   #random: Random
   readonly #waiting: Waiting[] = []
-  #isCut = false
   /** Turns given so far. */
   turns = 0
 
@@ -50,7 +49,6 @@ export class Scheduler {
       await setImmediate()
       if (settled) return 'done'
       if (given >= cutAfter) {
-        this.#isCut = true
         this.#waiting.length = 0
         return 'cut'
       }
@@ -63,7 +61,7 @@ export class Scheduler {
     for (let i = 1; i < this.#waiting.length; i++)
       if ((this.#waiting[i]?.order ?? 0) < (this.#waiting[first]?.order ?? 0)) first = i
     const [next] = this.#waiting.splice(first, 1)
-    if (next === undefined || this.#isCut) return false
+    if (next === undefined) return false
     this.turns++
     next.resume()
     return true

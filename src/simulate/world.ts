@@ -135,8 +135,12 @@ export class World {
   dieOf(kind: 'power cut' | 'kill' | FaultKind, seed: number): void {
     this.repository = undefined
     this.holds = []
+    for (const machine of this.machines) machine.stop()
     this.#scheduler = new Scheduler(this.#entropy)
-    if (kind !== 'power cut') return this.#plugIn()
+    if (kind !== 'power cut') {
+      this.#plugIn()
+      return
+    }
     const random = new Random(seed)
     const survives = random.pick([0, 0, 0.5, 0.9, 1])
     this.files.restart({
