@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { EverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 
 /*
@@ -92,10 +93,22 @@ export function encodeChainState(state: ChainState): Uint8Array {
   return encoded
 }
 
-/** @returns undefined unless the bytes are an undamaged chain state of this format. */
+/**
+ * A newer Everfold that adds a member raises the format number: an older one then stops here, instead of taking the state for
+ * damaged and going on from the one before it.
+ * @returns undefined unless the bytes are an undamaged chain state
+ * @throws FORMAT_TOO_NEW
+ */
 export function decodeChainState(encoded: Uint8Array): ChainState | undefined {
   const payload = openSealedJson(encoded)
   if (payload === undefined) return undefined
+  const format = payload['format']
+  if (payload['everfold'] === 'chain' && typeof format === 'number' && format > CHAIN_FORMAT_VERSION)
+    throw new EverfoldError(
+      'FORMAT_TOO_NEW',
+      `A chain was written in format ${format}; this version of Everfold knows formats up to ${CHAIN_FORMAT_VERSION}. Use a newer Everfold.`,
+      { details: { format } },
+    )
   const parsed = chainState.safeParse(payload)
   return parsed.success ? parsed.data : undefined
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 
 import { flipped } from '../../test/format-samples.js'
 import { chainState, pointState } from '../../test/format-states.js'
+import { sealJson } from '../sealed-json.js'
 import { chainKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { decodeChainState, encodeChainState } from './chain-state.js'
@@ -35,6 +36,13 @@ describe('Chains', () => {
     expect(await chains.machines()).toEqual(['m'])
     expect(await chains.find('other')).toBeUndefined()
     await expect(chains.get('other')).rejects.toMatchObject({ code: 'MACHINE_UNKNOWN' })
+  })
+
+  it('does not go back to an older state when a newer Everfold wrote the newest', async () => {
+    const store = await storeWith(A, B)
+    const newer = { ...chainState('m', 2, [A!, B!, C!]), format: 2, more: 'than we know' }
+    await store.put(chainKey('m', 2), [sealJson(newer)])
+    await expect(new Chains(store).get('m')).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' })
   })
 
   it('falls back to the highest valid state, tells what is damaged, and commits above that', async () => {
