@@ -128,7 +128,8 @@ describe('qemu-img', () => {
     const run = (...args: readonly string[]): Promise<{ stdout: string }> =>
       execute('qemu-img', args, { cwd: at.folder })
     expect((await run('compare', '-f', 'raw', 'disk', image)).stdout).toContain('identical')
-    await run('convert', '-O', 'qcow2', image, 'copy.qcow2')
+    // QEMU 7.2 itself hangs now and then with several reads at once over HTTP, whatever the server: one at a time.
+    await run('convert', '-m', '1', '-O', 'qcow2', image, 'copy.qcow2')
     await run('convert', '-f', 'qcow2', '-O', 'raw', 'copy.qcow2', 'copy.raw')
     expectSame((await readFile(at.path('copy.raw'))).subarray(0, SIZE), DISK, 'copy')
     const file2 = await open(at.path('disk'), 'r+')
