@@ -70,6 +70,8 @@ interface DiskPlan {
 export async function backUp(repository: Repository, request: BackupRequest): Promise<BackupResult> {
   const started = repository.environment.monotonicMs()
   const machine = checkName('machine', request.machine)
+  // Before the head is read: to rebuild it may take long.
+  const index = await repository.index()
   const head = await repository.chains.find(machine)
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
@@ -77,7 +79,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const ingest = new Ingest({
     store: repository.store,
     catalog: repository.catalog,
-    index: await repository.index(),
+    index,
     crew: repository.crew,
     pins,
     settings: {
@@ -86,6 +88,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       packSize: repository.config.packSize,
       level: repository.config.compression.level,
       verify: true,
+      batchBytes: repository.batchBytes,
     },
   })
   try {

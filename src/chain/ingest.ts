@@ -22,6 +22,8 @@ export interface IngestSettings {
   readonly packSize: number
   readonly level: number
   readonly verify: boolean
+  /** Plain bytes of a batch. */
+  readonly batchBytes: number
 }
 
 export interface IngestParts {
@@ -77,7 +79,7 @@ function cutOnGrid(batch: Batch, chunkSize: number): Promise<CutBatch> {
 
 /** Packs that are being written to the store at once. */
 const PACK_WRITES_MAX = 3
-/** Plain bytes of a batch. */
+/** Plain bytes of a batch, by default. */
 export const BATCH_BYTES = 4 * 1024 * 1024
 const NO_BYTES = new Uint8Array(0)
 
@@ -103,7 +105,7 @@ export class Ingest {
 
   constructor(parts: IngestParts) {
     this.#parts = parts
-    this.#batchBytes = Math.max(BATCH_BYTES, parts.settings.chunkSize)
+    this.#batchBytes = Math.max(parts.settings.batchBytes, parts.settings.chunkSize)
     this.#pending = new PendingChunks(this.packs)
     this.#decider = new Decider(parts.catalog, parts.index, this.packs, this.#pending, parts.pins)
     this.#batches = new Gate(parts.crew.size * 2 + 2)

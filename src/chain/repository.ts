@@ -13,6 +13,7 @@ import { readAgainIfDamaged } from '../store/read-again.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
+import { BATCH_BYTES } from './ingest.js'
 import { CondemnedDuring, Pins } from './pins.js'
 
 /** See docs/design.md for the figures behind these. */
@@ -34,6 +35,8 @@ export interface RepositoryParts {
   /** Opens the index when it is first needed; rebuilt if it had to be created. */
   readonly openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   readonly environment?: Environment
+  /** Plain bytes that are hashed and compressed at a time: smaller in simulations. */
+  readonly batchBytes?: number
 }
 
 /** An open repository: what all operations work on. */
@@ -42,6 +45,7 @@ export class Repository {
   readonly crew: Crew
   readonly environment: Environment
   readonly config: RepositoryConfig
+  readonly batchBytes: number
   readonly catalog: PackCatalog
   readonly reader: ChunkReader
   readonly chains: Chains
@@ -60,6 +64,7 @@ export class Repository {
     this.crew = parts.crew
     this.environment = parts.environment ?? realEnvironment
     this.config = config
+    this.batchBytes = parts.batchBytes ?? BATCH_BYTES
     this.catalog = new PackCatalog(parts.store)
     this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
     this.chains = new Chains(parts.store)

@@ -2,6 +2,7 @@ import { account } from '../merge/account.js'
 import { deleteMachine } from '../merge/fold.js'
 import { collectGarbage } from '../merge/gc.js'
 import { verifyRepository } from '../restore/verify.js'
+import { repositoryKey } from '../store/keys.js'
 import { SimulationFailure } from './failure.js'
 import { compareAll } from './life.js'
 import type { World } from './world.js'
@@ -9,9 +10,22 @@ import type { World } from './world.js'
 /** Rounds of garbage collection after which nothing may be left. */
 const ROUNDS = 6
 
+/** Calls after which whatever was left under way by failures has ended. */
+const CALLS_TO_END = 300
+
+/** What was begun and never ended would keep garbage for ever. */
+async function checkNothingPinned(world: World): Promise<void> {
+  const { pins, store } = await world.open()
+  for (const held of world.holds.splice(0)) for (const plan of held.plans) plan.pins.end()
+  for (let i = 0; i < CALLS_TO_END && pins.anyOpenUpTo(pins.newest); i++) await store.size(repositoryKey)
+  if (pins.anyOpenUpTo(pins.newest))
+    throw new SimulationFailure('nothing is under way, and something is still pinned')
+}
+
 /** The end of a life: all points are compared, then everything is deleted, and nothing may be left in the store. */
 export async function finish(world: World): Promise<void> {
   await world.quietly(async () => {
+    await checkNothingPinned(world)
     await world.reopen()
     await compareAll(world)
     if (world.isRotten) return

@@ -60,6 +60,7 @@ export interface Life {
   readonly machines: number
   readonly level: number
   readonly frameSize: number
+  readonly batchBytes: number
   readonly steps: readonly Step[]
 }
 
@@ -80,9 +81,12 @@ const WEIGHTS: Readonly<Record<OperationKind, number>> = {
   reindex: 2,
 }
 
-const KINDS = Object.entries(WEIGHTS).flatMap(([kind, weight]) =>
-  Array.from({ length: weight }, () => kind as OperationKind),
-)
+/** Each life has its own habits. */
+function habitsOf(random: Random): readonly OperationKind[] {
+  return Object.entries(WEIGHTS).flatMap(([kind, weight]) =>
+    Array.from({ length: Math.ceil(weight * random.pick([0.2, 1, 1, 3])) }, () => kind as OperationKind),
+  )
+}
 
 /** Largest number of the call or turn with which a fault comes: about as many as a long operation makes. */
 const FAULT_AT_MOST: Readonly<Record<FaultKind, number>> = {
@@ -130,12 +134,14 @@ function weatherOf(random: Random): Weather {
 export function planLife(seed: number, steps: number): Life {
   const random = new Random(seed)
   const weather = weatherOf(random)
+  const habits = habitsOf(random)
   return {
     seed,
     machines: random.between(1, 3),
     level: random.pick([0, 1, 3]),
     frameSize: random.pick([4096, 8192, 32768]),
-    steps: Array.from({ length: steps }, () => planStep(random, weather)),
+    batchBytes: random.pick([16384, 65536, 1 << 20]),
+    steps: Array.from({ length: steps }, () => planStep(random, weather, habits)),
   }
 }
 
@@ -146,10 +152,10 @@ const READ_KINDS: ReadonlySet<FaultKind> = new Set([
   'partial listing',
 ])
 
-function planStep(random: Random, weather: Weather): Step {
+function planStep(random: Random, weather: Weather, habits: readonly OperationKind[]): Step {
   const count = random.chance(weather.together) ? random.between(2, 4) : 1
   const operations = Array.from({ length: count }, () => ({
-    kind: random.pick(KINDS),
+    kind: random.pick(habits),
     seed: random.seed(),
   }))
   const faults: Fault[] = []

@@ -21,6 +21,7 @@ export interface Surroundings {
   readonly environment: Environment
   readonly decideFault: DecideFault
   readonly turn: () => Promise<void>
+  readonly batchBytes: number
 }
 
 /** Starts a process: opens the repository, with an index that is rebuilt if it was never complete. */
@@ -31,6 +32,7 @@ export async function openProcess(around: Surroundings): Promise<Repository> {
     store,
     crew: crewInTurns(around.turn),
     environment: around.environment,
+    batchBytes: around.batchBytes,
     openIndex: async (quarantine) => {
       const index = indexInTurns(around.index, around.turn)
       if ((await index.getNote(COMPLETE)) === undefined) {

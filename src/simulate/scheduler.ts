@@ -39,15 +39,15 @@ export class Scheduler {
    * @throws if everybody waits for something that will not come
    */
   async run(work: Promise<unknown>, cutAfter = Infinity): Promise<RunEnd> {
-    let settled = false
+    const state = { settled: false }
     const settle = (): void => {
-      settled = true
+      state.settled = true
     }
     work.then(settle, settle)
     for (let given = 0; ; given++) {
       // All that can go on without a turn does so before the next is given.
       await setImmediate()
-      if (settled) return 'done'
+      if (state.settled) return 'done'
       if (given >= cutAfter) {
         this.#waiting.length = 0
         return 'cut'

@@ -95,6 +95,7 @@ export class World {
       environment: this.environment,
       decideFault: (operation, key) => this.injector.decide(operation, key),
       turn: () => this.#scheduler.turn(),
+      batchBytes: this.life.batchBytes,
     })
     return this.repository
   }
