@@ -1,4 +1,5 @@
 import { exitOnSignals } from './command.js'
+import { decayUsage, parseDecayOptions, runDecay } from './decay.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
@@ -15,6 +16,8 @@ ${framesUsage}
 ${foldUsage}
 
 ${markUsage}
+
+${decayUsage}
 
 ${serviceUsage}
 
@@ -41,6 +44,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   mark: async (args) => {
     const options = parseMarkOptions(args)
     await runMark(options, await openWorkspace())
+  },
+  decay: async (args) => {
+    const options = parseDecayOptions(args)
+    await runDecay(options, await openWorkspace())
   },
 }
 

@@ -4,6 +4,7 @@ import { diskOf, flattenDisk } from '../chain/flatten.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
+import { inOrder } from '../in-order.js'
 import { type DamagedChunk, type Piece, planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
 import { type PackDirectory, plainPosition } from '../pack/pack-format.js'
 
@@ -50,10 +51,17 @@ export async function planDisk(
 }
 
 /**
- * Plain bytes of the disk that are planned together: within such a window each frame is read once, in the order of the
- * pack, however scattered over the disk its chunks are (forward assembly: Lillibridge et al., FAST 2013).
+ * What is planned together: within such a window each frame is read once, in the order of the pack, however scattered over the
+ * disk its chunks are (forward assembly: Lillibridge et al., FAST 2013). Nothing of the window is held but its plan, so it may be
+ * large: plain bytes of the disk, extents (some 200 bytes each), and bytes of the packs' directories.
  */
-export const WINDOW_BYTES = 128 * 1024 * 1024
+export const WINDOW_BYTES = 4 * 1024 * 1024 * 1024
+export const WINDOW_EXTENTS_MAX = 128 * 1024
+export const WINDOW_DIRECTORIES_BYTES = 32 * 1024 * 1024
+/** A directory's size in memory, about: hash, length and start of each chunk. */
+const DIRECTORY_BYTES_PER_CHUNK = 48
+/** Extents whose packs' directories are read ahead. */
+const DIRECTORIES_AHEAD = 16
 
 /** Something to do, in no particular order within a window. Targets are offsets on the disk. */
 export type Step =
@@ -71,17 +79,22 @@ export async function* stepsOf(
   windowBytes = WINDOW_BYTES,
 ): AsyncGenerator<Step> {
   const list = plan.extents
-  let spans: Span[] = []
-  let planned = 0
-  for (let i = list.indexAt(start); i < list.length && list.startOf(i) < end; i++) {
+  let window = new Window(windowBytes)
+  const located = inOrder(indicesOf(list, start, end), DIRECTORIES_AHEAD, async (i) => {
+    const pack = list.pack[i] ?? ZEROS
+    return {
+      i,
+      pack,
+      directory: pack === ZEROS ? undefined : await directoryOf(repository, list.packs.idOf(pack)),
+    }
+  })
+  for await (const { i, pack, directory } of located) {
     let from = Math.max(start, list.startOf(i))
     const to = Math.min(end, list.endOf(i))
-    const pack = list.pack[i] ?? ZEROS
     if (pack === ZEROS) {
       yield { kind: 'zeros', offset: from, length: to - from }
       continue
     }
-    const directory = await directoryOf(repository, list.packs.idOf(pack))
     const position =
       directory && plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
     if (directory === undefined || position === undefined) {
@@ -90,17 +103,53 @@ export async function* stepsOf(
     }
     const origin = position - list.startOf(i)
     while (from < to) {
-      const length = Math.min(to - from, windowBytes - planned)
-      spans.push({ directory, position: origin + from, length, target: from })
-      planned += length
-      from += length
-      if (planned < windowBytes) continue
-      for (const task of planTasks(spans)) yield { kind: 'read', task }
-      spans = []
-      planned = 0
+      from += window.add(directory, origin + from, to - from, from)
+      if (!window.isFull) continue
+      yield* window.steps()
+      window = new Window(windowBytes)
     }
   }
-  for (const task of planTasks(spans)) yield { kind: 'read', task }
+  yield* window.steps()
+}
+
+function* indicesOf(list: ExtentList, start: number, end: number): Generator<number> {
+  for (let i = list.indexAt(start); i < list.length && list.startOf(i) < end; i++) yield i
+}
+
+class Window {
+  readonly #bytesMax: number
+  readonly #spans: Span[] = []
+  readonly #packs = new Set<string>()
+  #bytes = 0
+  #directoryBytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  get isFull(): boolean {
+    return (
+      this.#bytes >= this.#bytesMax ||
+      this.#spans.length >= WINDOW_EXTENTS_MAX ||
+      this.#directoryBytes >= WINDOW_DIRECTORIES_BYTES
+    )
+  }
+
+  /** Takes as many of the bytes as have room. @returns how many */
+  add(directory: PackDirectory, position: number, bytes: number, target: number): number {
+    const length = Math.min(bytes, this.#bytesMax - this.#bytes)
+    this.#spans.push({ directory, position, length, target })
+    this.#bytes += length
+    if (!this.#packs.has(directory.id)) {
+      this.#packs.add(directory.id)
+      this.#directoryBytes += directory.chunkCount * DIRECTORY_BYTES_PER_CHUNK
+    }
+    return length
+  }
+
+  *steps(): Generator<Step> {
+    for (const task of planTasks(this.#spans)) yield { kind: 'read', task }
+  }
 }
 
 async function directoryOf(repository: Repository, packId: string): Promise<PackDirectory | undefined> {
