@@ -1,23 +1,89 @@
-import { live } from './life.js'
-import { planLife } from './plan.js'
-import { shorten } from './shorten.js'
-import { Counts } from './world.js'
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { FAILED_SEEDS } from './failed-seeds.js'
+import { type SimulationResult, simulate } from './many-lives.js'
+import { testMutations } from './test-mutations.js'
 
-const seed = Number(process.argv[2] ?? 1)
-const to = Number(process.argv[3] ?? seed)
-const steps = Number(process.argv[4] ?? 60)
-const counts = new Counts()
-const started = performance.now()
-let failed = 0
-for (let s = seed; s <= to; s++) {
-  const result = await live(planLife(s, steps))
-  counts.add(result.counts)
-  if (result.failure === undefined) continue
-  failed++
-  console.log(`seed ${s}: ${result.failure.message}`)
-  const short = await shorten(planLife(s, steps), result.failure)
-  const again = await live(short)
-  console.log(`${again.failure?.message}\n${again.trace.join('\n')}`)
-  if (failed > 5) break
+interface Options {
+  readonly seed?: string
+  readonly seeds?: string
+  readonly steps: string
+  readonly minutes?: string
+  readonly processes: string
+  readonly mutations?: true
+  readonly failed?: true
+  readonly stopEarly?: true
+  readonly json?: true
 }
-console.log(counts, performance.now() - started)
+
+const SEEDS_MAX = 2 ** 31
+
+const program = new Command('simulate')
+  .description(
+    'Lives whole lives of a repository, with crashes and faults, and compares every byte of every point.',
+  )
+  .option('--seed <n>', 'live this one life')
+  .option('--seeds <from..to>', 'live these lives (default: 100 fresh ones)')
+  .option('--failed', 'live all lives that ever failed')
+  .option('--steps <n>', 'steps of a life', '60')
+  .option('--minutes <n>', 'begin new lives, with fresh seeds, for so long')
+  .option('--processes <n>', 'with --minutes: so many at once', '1')
+  .option('--mutations', 'make deliberate mistakes in a copy of the code, and see that each is noticed')
+  .option('--stop-early', 'end with the first failure, and do not shorten it')
+  .option('--json', 'print the counts as one JSON document')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  npm run simulate -- --seed 7 --steps 60
+  npm run simulate -- --minutes 60 --processes 2
+  npm run simulate -- --mutations`,
+  )
+  .parse()
+
+const options: Options = program.opts()
+const fresh = Number(process.env['EVERFOLD_SIMULATE_FROM'] ?? Math.floor(Math.random() * SEEDS_MAX))
+const steps = Number(options.steps)
+const stopEarly = options.stopEarly === true
+
+if (options.mutations === true) process.exitCode = (await testMutations()) ? 0 : 1
+else {
+  const result = await run()
+  process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : describe(result))
+  process.exitCode = result.failures.length === 0 ? 0 : 1
+}
+
+function run(): Promise<SimulationResult> {
+  if (options.seed !== undefined) return simulate({ seeds: [Number(options.seed)], steps, stopEarly })
+  if (options.failed === true) return simulate({ seeds: FAILED_SEEDS, steps, stopEarly })
+  const minutes = Number(options.minutes ?? 0)
+  if (minutes > 0)
+    return simulate({
+      from: fresh,
+      forMs: minutes * 60_000,
+      processes: Number(options.processes),
+      steps,
+      stopEarly,
+    })
+  const [from = fresh, to = from + 99] = (options.seeds ?? '').split('..').filter(Boolean).map(Number)
+  return simulate({ seeds: Array.from({ length: to - from + 1 }, (_, i) => from + i), steps, stopEarly })
+}
+
+function describe(result: SimulationResult): string {
+  const sum = (counts: Readonly<Record<string, number>>): number =>
+    Object.values(counts).reduce((a, b) => a + b, 0)
+  const list = (counts: Readonly<Record<string, number>>): string =>
+    Object.entries(counts)
+      .sort(([, a], [, b]) => b - a)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ')
+  return [
+    `${result.lives} lives, ${sum(result.operations)} operations, ${result.turns} turns, in ${(result.ms / 1000).toFixed(0)} s.`,
+    `  operations: ${list(result.operations)}`,
+    `  ${sum(result.faults)} faults: ${list(result.faults)}`,
+    `  ${sum(result.refusals)} operations ended with an error, as they may`,
+    `  ${result.comparedPoints} times a point was restored and compared, byte for byte`,
+    result.failures.length === 0 ? 'Nothing was lost.' : `FAILED: seeds ${result.failures.join(', ')}`,
+    '',
+  ].join('\n')
+}
