@@ -1,2 +1,3 @@
 /** Seeds of lives that failed once, with what was wrong then: they are lived again by every test run. */
-export const FAILED_SEEDS: readonly number[] = []
+// 8009: a collection that could not read the quarantine left its pins behind.
+export const FAILED_SEEDS: readonly number[] = [8009]
