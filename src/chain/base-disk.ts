@@ -63,7 +63,7 @@ export class BaseDisk {
     const position = start + offset - list.startOf(i)
     const chunk = chunkAt(directory, position)
     // What is damaged is to be stored again, although it did not change: so that it heals.
-    if (this.#reader.catalog.quarantine.isDamaged(directory.id, chunk)) return { kind: 'none' }
+    if (this.#reader.catalog.quarantine.isDamaged(directory, chunk)) return { kind: 'none' }
     if (directory.chunkStart[chunk] === position && directory.chunkLength[chunk] === length)
       return { kind: 'chunk', directory, chunk }
     return { kind: 'mixed' }

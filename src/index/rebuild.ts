@@ -66,7 +66,7 @@ function exceptions(directory: PackDirectory, quarantine: Quarantine): Uint8Arra
   const except = new Uint8Array(Math.ceil(directory.chunkCount / 8))
   let any = false
   for (let i = 0; i < directory.chunkCount; i++) {
-    if (isPresent(directory, i) && !quarantine.isDamaged(directory.id, i)) continue
+    if (isPresent(directory, i) && !quarantine.isDamaged(directory, i)) continue
     except[i >> 3] = (except[i >> 3] ?? 0) | (1 << (i & 7))
     any = true
   }

@@ -79,9 +79,9 @@ export async function collectGarbage(repository: Repository, options: GcOptions 
   if (!Number.isInteger(graceRounds) || graceRounds < 0)
     throw new EverfoldError('ARGUMENT_INVALID', 'The grace is a whole number of rounds.')
   return repository.collecting.run('gc', async () => {
+    await repository.catalog.quarantine.load(repository.store)
     const fence = repository.pins.fence()
     const pins = repository.pins.begin()
-    await repository.catalog.quarantine.load(repository.store)
     const collection = new Collection(repository, { ...options, deadShareMax, graceRounds }, fence)
     try {
       return await collection.run(pins)

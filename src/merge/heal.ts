@@ -63,6 +63,12 @@ async function healPack(
     if (isEverfoldError(error, 'DATA_DAMAGED')) return { chunks: 0, left: damaged }
     throw error
   }
+  // The same chunks in the same order came again: they were written as a new generation.
+  if (
+    directory.generation > damaged.generation &&
+    damaged.chunks.every((chunk) => isPresent(directory, chunk))
+  )
+    return { chunks: damaged.chunks.length, left: undefined }
   const replacements = new Map<number, Uint8Array>()
   const missing: number[] = []
   for (const chunk of damaged.chunks) {
@@ -79,7 +85,9 @@ async function healPack(
   const generation = ((await repository.catalog.highestGeneration(directory.id)) ?? directory.generation) + 1
   const rewritten = await rewritePack(repository, directory, keep, generation, replacements)
   if (rewritten === undefined) return { chunks: 0, left: damaged }
-  await repository.store.put(rewritten.directory.key, rewritten.parts)
+  // Somebody else's, of which a short listing did not tell: next time.
+  if ((await repository.store.put(rewritten.directory.key, rewritten.parts)) === 'exists')
+    return { chunks: 0, left: damaged }
   repository.catalog.add(rewritten.directory)
   await (await repository.index()).addPack(
     directory.id,

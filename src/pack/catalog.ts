@@ -58,7 +58,7 @@ export class PackCatalog {
       (this.#places.get(directory.id)?.generation ?? 0) <= directory.generation &&
       !this.#closed.has(directory.id) &&
       !this.quarantine.isCondemned(directory.id, directory.generation) &&
-      !this.quarantine.isDamaged(directory.id, chunk)
+      !this.quarantine.isDamaged(directory, chunk)
     )
   }
 

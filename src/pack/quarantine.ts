@@ -66,8 +66,8 @@ export class Quarantine {
   /** pack id + generation of everything condemned. */
   #condemned = new Set<string>()
   #objects = new Map<string, CondemnedObject>()
-  /** Damaged chunks by pack id; `true`: all of them. */
-  #damaged = new Map<string, ReadonlySet<number> | true>()
+  /** By pack id. Without chunks: all of them. */
+  #damaged = new Map<string, { readonly generation: number; readonly chunks?: ReadonlySet<number> }>()
   #loading: Promise<void> | undefined
 
   get state(): QuarantineState {
@@ -120,9 +120,11 @@ export class Quarantine {
     return free
   }
 
-  isDamaged(packId: string, chunk: number): boolean {
-    const chunks = this.#damaged.get(packId)
-    return chunks !== undefined && (chunks === true || chunks.has(chunk))
+  /** Is this chunk damaged in this generation of its pack? A newer one may have been written with good bytes. */
+  isDamaged(pack: { readonly id: string; readonly generation: number }, chunk: number): boolean {
+    const damaged = this.#damaged.get(pack.id)
+    if (damaged === undefined || pack.generation > damaged.generation) return false
+    return damaged.chunks?.has(chunk) ?? true
   }
 
   #take(state: QuarantineState): void {
@@ -132,7 +134,10 @@ export class Quarantine {
       state.condemned.flatMap((object) => object.packs.map((pack) => nameOf(pack.id, pack.generation))),
     )
     this.#damaged = new Map(
-      state.damaged.map((entry) => [entry.pack, entry.chunks === undefined ? true : new Set(entry.chunks)]),
+      state.damaged.map(({ pack, generation, chunks }) => [
+        pack,
+        { generation, ...(chunks && { chunks: new Set(chunks) }) },
+      ]),
     )
   }
 }

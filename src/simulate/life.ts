@@ -177,7 +177,7 @@ function rot(world: World, fault: Fault): void {
   if (files.length === 0) return
   const path = random.pick(files)
   world.log(`  rot in ${path}`)
-  world.files.rot(path, random.magnitude(400_000))
+  world.files.rot(path, random.below(2 ** 31))
   world.isRotten = true
   world.came('rot')
 }

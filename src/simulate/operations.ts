@@ -11,6 +11,7 @@ import { isPinned, pin, unpin } from '../merge/pins.js'
 import { retain } from '../merge/retain.js'
 import { verifyRepository } from '../restore/verify.js'
 import { backUpMachine } from './backups.js'
+import { drill } from './drill.js'
 import { SimulationFailure } from './failure.js'
 import type { ModelMachine, Uncertain } from './model.js'
 import type { FaultKind, Operation } from './plan.js'
@@ -154,7 +155,7 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
     })
   },
 
-  pin: async ({ repository, world, random, say }) => {
+  pin: async ({ repository, world, random, company, say }) => {
     const found = await somePoint(world, repository, random)
     const point = found?.state.points[found.index]
     if (found === undefined || point === undefined) return
@@ -168,6 +169,8 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
       await pin(repository, found.machine.name, point.id, { reason: 'simulated' })
       found.machine.pinned.add(point.id)
     }
+    // Of two at once, either may have been the last.
+    if (!company.alone) found.machine.pinned.delete(point.id)
   },
 
   retain: async (task) => {
@@ -227,6 +230,10 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
       throw new SimulationFailure(
         `the account does not add up: ${JSON.stringify({ liveBytes, deadBytes, storedBytes, own, freed })}`,
       )
+  },
+
+  drill: async ({ world, repository, random, company, say }) => {
+    if (company.alone && company.faults.size === 0) await drill(world, repository, random, say)
   },
 
   reindex: async ({ repository, company }) => {

@@ -20,6 +20,7 @@ export type OperationKind =
   | 'heal'
   | 'account'
   | 'reindex'
+  | 'drill'
 
 export interface Operation {
   readonly kind: OperationKind
@@ -79,11 +80,13 @@ const WEIGHTS: Readonly<Record<OperationKind, number>> = {
   heal: 2,
   account: 2,
   reindex: 2,
+  drill: 0,
 }
 
 /** Each life has its own habits. */
-function habitsOf(random: Random): readonly OperationKind[] {
-  return Object.entries(WEIGHTS).flatMap(([kind, weight]) =>
+function habitsOf(random: Random, weather: Weather): readonly OperationKind[] {
+  const weights = weather.kinds.includes('rot') ? { ...WEIGHTS, drill: 6 } : WEIGHTS
+  return Object.entries(weights).flatMap(([kind, weight]) =>
     Array.from({ length: Math.ceil(weight * random.pick([0.2, 1, 1, 3])) }, () => kind as OperationKind),
   )
 }
@@ -134,7 +137,7 @@ function weatherOf(random: Random): Weather {
 export function planLife(seed: number, steps: number): Life {
   const random = new Random(seed)
   const weather = weatherOf(random)
-  const habits = habitsOf(random)
+  const habits = habitsOf(random, weather)
   return {
     seed,
     machines: random.between(1, 3),

@@ -47,6 +47,9 @@ export class World {
   holds: HeldRestore[] = []
   /** Bits were flipped at rest: points may be damaged from now on, but never wrong. */
   isRotten = false
+  /** Machines of drills, each with a name of its own. */
+  drilled: ModelMachine[] = []
+  drills = 0
   injector = new FaultInjector([], () => undefined)
   #scheduler: Scheduler
   #nowMs = Date.UTC(2026, 0, 1)
