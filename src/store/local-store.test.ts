@@ -45,7 +45,9 @@ describe('opening a local store', () => {
 
   it('says so where there is a file', async () => {
     await writeFile(join(scratch, 'file'), '')
-    await expect(LocalStore.open(join(scratch, 'file'))).rejects.toMatchObject({ code: 'REPOSITORY_NOT_FOUND' })
+    await expect(LocalStore.open(join(scratch, 'file'))).rejects.toMatchObject({
+      code: 'REPOSITORY_NOT_FOUND',
+    })
   })
 })
 

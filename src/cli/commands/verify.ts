@@ -13,7 +13,9 @@ const LISTED_MAX = 50
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('Prove from the store alone that every point can be restored. Damage is recorded; nothing is deleted.')
+    .description(
+      'Prove from the store alone that every point can be restored. Damage is recorded; nothing is deleted.',
+    )
     .option('--sample <percent>', 'read only this share of the data, such as 5%', parsePercent)
     .addHelpText(
       'after',
