@@ -1,7 +1,8 @@
-import { copyFile, cp, type FileHandle, open, writeFile } from 'node:fs/promises'
+import { copyFile, type FileHandle, open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { backUp } from '../src/chain/backup.js'
+import { ZEROS } from '../src/chain/extent-list.js'
 import { Repository } from '../src/chain/repository.js'
 import { ByteExtents } from '../src/feed/byte-extents.js'
 import { openDiskSource } from '../src/feed/disk-source.js'
@@ -9,7 +10,10 @@ import { LevelIndex } from '../src/index/level-index.js'
 import { foldTo } from '../src/merge/fold.js'
 import { collectGarbage } from '../src/merge/gc.js'
 import { ThreadCrew } from '../src/pack/crew.js'
-import { bundlesPrefix, packsPrefix } from '../src/store/keys.js'
+import { openFileTarget } from '../src/restore/file-target.js'
+import { planDisk } from '../src/restore/plan.js'
+import { type DiskTarget, restoreDisk } from '../src/restore/restore.js'
+import { packsPrefix } from '../src/store/keys.js'
 import { LocalStore } from '../src/store/local-store.js'
 import { AgingDisk } from './aging.js'
 import { provideImage } from './cached-image.js'
@@ -17,6 +21,7 @@ import { ensurePackages } from './command.js'
 import { CountingStore } from './counting-store.js'
 import { type Curve, plotDecay } from './decay-plot.js'
 import { GiB, imagePackages, requireSpace } from './image.js'
+import { median } from './measure.js'
 import { positive, wholePositive } from './options.js'
 import { repositoryRoot } from './paths.js'
 import {
@@ -30,7 +35,6 @@ import {
   verdict,
   writeResults,
 } from './report.js'
-import { diskId, machine, openOn, type Speed, Timing } from './restore-timing.js'
 import { SeededBytes } from './seeded-bytes.js'
 import { spaceAdvice, type Workspace } from './workspace.js'
 
@@ -86,14 +90,18 @@ const speedBar = 0.8
 /** The image, its copy, a restored file, and a repository with what waits for its removal: times the image's size. */
 const spaceShare = 6
 
+const machine = 'machine'
+const diskId = 'disk'
+
 /** What restoring the newest point took, after so many incrementals. */
 interface Sample {
   readonly points: number
   /** To nowhere: planning, reading, decompressing and checking. */
-  readonly now: Speed
-  /** The first point, from a copy of the repository as it was then, in turns with it: what else the machine does hits both. */
-  readonly first: Speed
-  /** Of the newest point's: requests and bytes, of which the latter repeat what has to be read more than once. */
+  readonly seconds: number
+  readonly cpuSeconds: number
+  /** To a file, with its sync. */
+  readonly fileSeconds: number
+  /** Of the store: requests and bytes, of which the latter repeat what has to be read more than once. */
   readonly reads: number
   readonly readBytes: number
   readonly extents: number
@@ -101,6 +109,8 @@ interface Sample {
   readonly storedBytes: number
   readonly objects: number
 }
+
+const nowhere: DiskTarget = { write: async () => undefined, zeros: async () => undefined }
 
 /** A machine that lives on in a repository. */
 class Life {
@@ -111,8 +121,6 @@ class Life {
   readonly #image: FileHandle
   readonly #disk: AgingDisk
   readonly #scratch: string
-  #first: Repository
-  #firstStore: CountingStore
   readonly #seconds = { backup: 0, fold: 0, gc: 0 }
 
   constructor(parts: {
@@ -131,14 +139,11 @@ class Life {
     this.#image = parts.image
     this.#disk = parts.disk
     this.#scratch = parts.scratch
-    this.#first = parts.repository
-    this.#firstStore = parts.store
   }
 
   async live(): Promise<Sample[]> {
     const { points, every } = this.#options
     await this.#backUp(undefined)
-    await this.#keepFirst()
     const samples = [await this.#sample(0)]
     for (let point = 1; point <= points; point += 1) {
       await this.#backUp(ByteExtents.from(await this.#disk.age(this.#options.changes)))
@@ -148,16 +153,7 @@ class Life {
       samples.push(await this.#sample(point))
     }
     await this.#compare()
-    await this.#firstStore.close()
     return samples
-  }
-
-  /** A copy of the repository as it is now, to restore from in turns. */
-  async #keepFirst(): Promise<void> {
-    const folder = join(this.#scratch, 'first')
-    await cp(this.#store.location, folder, { recursive: true })
-    this.#firstStore = new CountingStore(await LocalStore.open(folder))
-    this.#first = await openOn(this.#firstStore, this.#repository.crew)
   }
 
   /** Seconds that backups, folds and collections took, in all. */
@@ -182,30 +178,35 @@ class Life {
   }
 
   async #sample(points: number): Promise<Sample> {
-    const now = new Timing(this.#repository, this.#store, this.#scratch)
-    const first = new Timing(this.#first, this.#firstStore, this.#scratch)
+    const times: number[] = []
+    const cpu: number[] = []
+    let extents = 0
+    let packs = 0
     for (let round = 0; round < this.#options.rounds; round += 1) {
-      await now.restore()
-      await first.restore()
+      this.#store.reads = 0
+      this.#store.readBytes = 0
+      const startCpu = process.cpuUsage()
+      const startMs = performance.now()
+      const counts = await this.#restore(nowhere)
+      times.push((performance.now() - startMs) / 1000)
+      const { user, system } = process.cpuUsage(startCpu)
+      cpu.push((user + system) / 1e6)
+      extents = counts.extents
+      packs = counts.packs
     }
-    await now.restoreToFile()
-    await first.restoreToFile()
+    const { reads, readBytes } = this.#store
+    const fileSeconds = await this.#restoreToFile(async () => undefined)
     let storedBytes = 0
     let objects = 0
-    for (const prefix of [packsPrefix, bundlesPrefix])
-      for await (const object of this.#store.list(prefix)) {
-        storedBytes += object.sizeBytes
-        objects += 1
-      }
-    const { reads, readBytes, extents, packs } = now
-    console.log(
-      `point ${points}: restored in ${formatNumber(now.speed.seconds)} s, the first beside it in ${formatNumber(first.speed.seconds)}; ` +
-        `${extents} extents in ${packs} packs, ${reads} reads of ${formatBytes(readBytes)}`,
-    )
-    return {
+    for await (const object of this.#store.list(packsPrefix)) {
+      storedBytes += object.sizeBytes
+      objects += 1
+    }
+    const sample = {
       points,
-      now: now.speed,
-      first: first.speed,
+      seconds: median(times),
+      cpuSeconds: median(cpu),
+      fileSeconds,
       reads,
       readBytes,
       extents,
@@ -213,12 +214,48 @@ class Life {
       storedBytes,
       objects,
     }
+    console.log(
+      `point ${points}: restored in ${formatNumber(sample.seconds)} s (CPU ${formatNumber(sample.cpuSeconds)}), ` +
+        `to a file in ${formatNumber(fileSeconds)} s; ${extents} extents in ${packs} packs, ${reads} reads of ${formatBytes(readBytes)}`,
+    )
+    return sample
+  }
+
+  /** Like a process of its own would: it knows no directory yet. */
+  async #restore(target: DiskTarget): Promise<{ extents: number; packs: number }> {
+    const { state } = await this.#repository.chains.get(machine)
+    const fresh = await Repository.open({
+      store: this.#store,
+      crew: this.#repository.crew,
+      openIndex: () => this.#repository.index(),
+    })
+    const plan = await planDisk(fresh, state, state.points.length - 1, diskId)
+    try {
+      await restoreDisk(fresh, plan, target, () => undefined)
+      const used = new Set(plan.extents.pack.subarray(0, plan.extents.length))
+      used.delete(ZEROS)
+      return { extents: plan.extents.length, packs: used.size }
+    } finally {
+      plan.pins.end()
+    }
+  }
+
+  async #restoreToFile(look: (path: string) => Promise<void>): Promise<number> {
+    const path = join(this.#scratch, 'restored')
+    const { size } = await this.#image.stat()
+    const startMs = performance.now()
+    const target = await openFileTarget(path, size, false)
+    await this.#restore(target)
+    await target.finish()
+    const seconds = (performance.now() - startMs) / 1000
+    await look(path)
+    await rm(path)
+    return seconds
   }
 
   /** The newest point is the image, byte for byte. */
   async #compare(): Promise<void> {
-    const timing = new Timing(this.#repository, this.#store, this.#scratch)
-    await timing.restoreToFile(async (path) => {
+    await this.#restoreToFile(async (path) => {
       const restored = await open(path)
       const { size } = await this.#image.stat()
       const [a, b] = [Buffer.alloc(1 << 20), Buffer.alloc(1 << 20)]
@@ -234,30 +271,44 @@ class Life {
   }
 }
 
-/** Bars say "at most": time of the newest point against time of the first, side by side at the end. */
+function shareOf(samples: readonly Sample[], figure: (sample: Sample) => number): number | undefined {
+  const [first, last] = [samples[0], samples.at(-1)]
+  return first === undefined || last === undefined ? undefined : figure(first) / figure(last)
+}
+
+/** Bars say "at most": time at the end against time at the start. */
 function barsOf(samples: readonly Sample[]): Bar[] {
-  const last = samples.at(-1)
-  const slower = (figure: (speed: Speed) => number): number | undefined =>
-    last && figure(last.now) / figure(last.first)
-  const common = { limit: 1 / speedBar, unit: 'times the first' }
+  const slower = (figure: (sample: Sample) => number): number | undefined => {
+    const share = shareOf(samples, figure)
+    return share === undefined ? undefined : 1 / share
+  }
+  const limit = 1 / speedBar
+  const unit = 'times the first'
   return [
-    { text: 'restoring the newest point: time', measured: slower(({ seconds }) => seconds), ...common },
-    { text: 'restoring it to a file: time', measured: slower(({ fileSeconds }) => fileSeconds), ...common },
-    { text: 'restoring it: CPU time', measured: slower(({ cpuSeconds }) => cpuSeconds), ...common },
+    {
+      text: 'restoring the newest point: time at the end',
+      limit,
+      measured: slower((sample) => sample.seconds),
+      unit,
+    },
+    {
+      text: 'restoring it to a file: time at the end',
+      limit,
+      measured: slower((sample) => sample.fileSeconds),
+      unit,
+    },
   ]
 }
 
 function formatSamples(samples: readonly Sample[]): string {
-  const percent = ({ now, first }: Sample, figure: (speed: Speed) => number): string =>
-    `${Math.round((100 * figure(first)) / figure(now))} %`
+  const first = samples[0]
   const rows = samples.map((sample) => [
     formatNumber(sample.points),
-    formatNumber(sample.now.seconds),
-    percent(sample, ({ seconds }) => seconds),
-    formatNumber(sample.now.cpuSeconds),
-    percent(sample, ({ cpuSeconds }) => cpuSeconds),
-    formatNumber(sample.now.fileSeconds),
-    percent(sample, ({ fileSeconds }) => fileSeconds),
+    formatNumber(sample.seconds),
+    `${Math.round((100 * (first?.seconds ?? 0)) / sample.seconds)} %`,
+    formatNumber(sample.cpuSeconds),
+    formatNumber(sample.fileSeconds),
+    `${Math.round((100 * (first?.fileSeconds ?? 0)) / sample.fileSeconds)} %`,
     formatNumber(sample.reads),
     formatBytes(sample.readBytes),
     formatNumber(sample.extents),
@@ -266,22 +317,34 @@ function formatSamples(samples: readonly Sample[]): string {
     formatBytes(sample.storedBytes),
   ])
   const head = [
-    ['points', 's', 'speed', 'CPU s', 'speed', 'to file s', 'speed'],
-    ['reads', 'read', 'extents', 'packs', 'objects', 'stored'],
-  ].flat()
+    'points',
+    's',
+    'speed',
+    'CPU s',
+    'to file s',
+    'speed',
+    'reads',
+    'read',
+    'extents',
+    'packs',
+    'objects',
+    'stored',
+  ]
   return formatTable([head, ...rows], 0)
 }
 
 function curvesOf(samples: readonly Sample[]): Curve[] {
-  const curve = (name: string, color: string, figure: (speed: Speed) => number): Curve => ({
+  const first = samples[0]
+  if (first === undefined) return []
+  const curve = (name: string, color: string, figure: (sample: Sample) => number): Curve => ({
     name,
     color,
-    points: samples.map(({ points, now, first }) => ({ at: points, share: figure(first) / figure(now) })),
+    points: samples.map((sample) => ({ at: sample.points, share: figure(first) / figure(sample) })),
   })
   return [
-    curve('speed, to nowhere', '#06c', ({ seconds }) => seconds),
-    curve('speed, to a file', '#393', ({ fileSeconds }) => fileSeconds),
-    curve('speed by CPU time alone', '#999', ({ cpuSeconds }) => cpuSeconds),
+    curve('speed, to nowhere', '#06c', (sample) => sample.seconds),
+    curve('speed, to a file', '#393', (sample) => sample.fileSeconds),
+    curve('speed by CPU time alone', '#999', (sample) => sample.cpuSeconds),
   ]
 }
 
@@ -325,7 +388,7 @@ export async function runDecay(options: DecayOptions, workspace: Workspace): Pro
     samples,
     bars: bars.map((bar) => ({ ...bar, verdict: verdict(bar) })),
   })
-  const title = `Restoring the newest point after up to ${formatNumber(points)} incrementals; the first point = 100 %`
+  const title = `Restoring the newest point, ${formatNumber(points)} incrementals of ${formatNumber(options.changes)} blocks; speed at the start = 100 %`
   const plot = path.replace(/\.json$/, '.svg')
   await writeFile(plot, plotDecay(title, curvesOf(samples), speedBar))
   console.log(`\nraw figures: ${path}, plot: ${plot}`)

@@ -98,7 +98,7 @@ interface DueObject {
   readonly places: readonly PackPlace[]
 }
 
-/** Packs of a bundle that are needed, and stored bytes of what is. */
+/** What of a bundle is needed. */
 interface BundleUse {
   readonly packs: SurveyedPack[]
   liveStored: number
@@ -166,8 +166,6 @@ class Collection {
     // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
     const heads = await allHeads(this.#repository, pins)
     const places = await placesById(this.#repository)
-    // What is found takes the place of what is removed: it has to be durable first.
-    await this.#repository.store.settle()
     const small: JoinCandidate[] = []
     const parts = partsOf(heads)
     let done = 0
@@ -181,7 +179,6 @@ class Collection {
       }
     }
     await this.#letGo()
-    this.#looseBundles(places, small)
     await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
     await this.#removeDue()
@@ -302,16 +299,6 @@ class Collection {
       use.packs.push(pack)
       use.liveStored += pack.liveStored
     }
-  }
-
-  /** What is left in a bundle of which too much is dead is joined anew, and the bundle goes. */
-  #looseBundles(places: ReadonlyMap<string, readonly PackPlace[]>, small: JoinCandidate[]): void {
-    const sizes = new Map<string, number>()
-    for (const { key, sizeBytes } of [...places.values()].flat())
-      if (this.#bundles.has(key)) sizes.set(key, (sizes.get(key) ?? 0) + sizeBytes)
-    for (const [key, { packs, liveStored }] of this.#bundles)
-      if (liveStored < (sizes.get(key) ?? 0) * (1 - this.#options.deadShareMax))
-        small.push(...packs.map((pack) => ({ pack, sparse: true })))
   }
 
   async #rewrite(pack: SurveyedPack): Promise<void> {
