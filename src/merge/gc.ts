@@ -98,7 +98,7 @@ interface DueObject {
   readonly places: readonly PackPlace[]
 }
 
-/** What of a bundle is needed. */
+/** Packs of a bundle that are needed, and stored bytes of what is. */
 interface BundleUse {
   readonly packs: SurveyedPack[]
   liveStored: number
@@ -179,6 +179,7 @@ class Collection {
       }
     }
     await this.#letGo()
+    this.#looseBundles(places, small)
     await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
     await this.#removeDue()
@@ -299,6 +300,16 @@ class Collection {
       use.packs.push(pack)
       use.liveStored += pack.liveStored
     }
+  }
+
+  /** What is left in a bundle of which too much is dead is joined anew, and the bundle goes. */
+  #looseBundles(places: ReadonlyMap<string, readonly PackPlace[]>, small: JoinCandidate[]): void {
+    const sizes = new Map<string, number>()
+    for (const { key, sizeBytes } of [...places.values()].flat())
+      if (this.#bundles.has(key)) sizes.set(key, (sizes.get(key) ?? 0) + sizeBytes)
+    for (const [key, { packs, liveStored }] of this.#bundles)
+      if (liveStored < (sizes.get(key) ?? 0) * (1 - this.#options.deadShareMax))
+        small.push(...packs.map((pack) => ({ pack, sparse: true })))
   }
 
   async #rewrite(pack: SurveyedPack): Promise<void> {

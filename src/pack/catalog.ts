@@ -43,6 +43,8 @@ export class PackCatalog {
   readonly #places = new Map<string, PackPlace>()
   /** Packs that garbage collection is about to condemn or rewrite. */
   readonly #closed = new Set<string>()
+  /** What bundles hold, by key: they never change. */
+  readonly #bundles = new Map<string, Promise<readonly BundleMember[]>>()
   readonly #waiting: (() => void)[] = []
   #cacheBytes = 0
 
@@ -137,7 +139,7 @@ export class PackCatalog {
 
   async #searchWith(packId: string, chunks: readonly number[]): Promise<PackDirectory | undefined> {
     let best: PackDirectory | undefined
-    for await (const place of listPacks(this.#store, packId)) {
+    for await (const place of this.#list(packId)) {
       if (place.packId !== packId || place.generation < (best?.generation ?? 0)) continue
       const directory = await readPackDirectory(this.#store, place).catch((error: unknown) => {
         if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
@@ -151,9 +153,13 @@ export class PackCatalog {
   /** The highest generation of a pack in the store, or undefined. For whoever is about to write another. */
   async highestGeneration(packId: string): Promise<number | undefined> {
     let highest: number | undefined
-    for await (const place of listPacks(this.#store, packId))
+    for await (const place of this.#list(packId))
       if (place.packId === packId && place.generation >= (highest ?? 0)) highest = place.generation
     return highest
+  }
+
+  #list(packId: string): AsyncGenerator<PackPlace> {
+    return listPacks(this.#store, packId, undefined, this.#bundles)
   }
 
   async #load(packId: string): Promise<PackDirectory> {
@@ -191,7 +197,7 @@ export class PackCatalog {
     let best: PackPlace | undefined
     const rank = (place: PackPlace): number =>
       place.generation + (this.quarantine.isCondemned(place.packId, place.generation) ? 0 : 2 ** 40)
-    for await (const place of listPacks(this.#store, packId)) {
+    for await (const place of this.#list(packId)) {
       if (place.packId === packId && (best === undefined || rank(place) > rank(best))) best = place
       // Bundles are read whole anyway: remember what else they hold.
       if (place.key.startsWith(bundlesPrefix) && !this.#cache.has(place.packId)) {
@@ -215,20 +221,28 @@ export function placeOf({ id, generation, key, base, sizeBytes }: PackDirectory)
 
 /**
  * All places of all packs (or of one), as the store lists them. Bundles that cannot be read are passed over, and told to
- * `damaged`. @throws STORE_FAILED
+ * `damaged`.
+ * @param known  What bundles hold, by key: those are not read again; what is read is added, what is gone removed.
+ * @throws STORE_FAILED
  */
 export async function* listPacks(
   store: StoreReader,
   packId?: string,
   damaged?: (key: string, problem: string) => void,
+  known = new Map<string, Promise<readonly BundleMember[]>>(),
 ): AsyncGenerator<PackPlace> {
   const prefix = packId === undefined ? packsPrefix : `${packsPrefix}${packId.slice(0, 2)}/`
   for await (const object of store.list(prefix)) {
     const parsed = parsePackKey(object.key)
     if (parsed !== undefined) yield { ...parsed, key: object.key, base: 0, sizeBytes: object.sizeBytes }
   }
+  const listed = new Set<string>()
   for await (const object of store.list(bundlesPrefix)) {
-    const members = await readBundle(store, object.key).catch((error: unknown) => {
+    listed.add(object.key)
+    const reading = known.get(object.key) ?? readBundle(store, object.key)
+    known.set(object.key, reading)
+    const members = await reading.catch((error: unknown) => {
+      known.delete(object.key)
       if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
       damaged?.(object.key, error.message)
       return []
@@ -242,6 +256,7 @@ export async function* listPacks(
         sizeBytes: member.length,
       }
   }
+  for (const key of known.keys()) if (!listed.has(key)) known.delete(key)
 }
 
 /** The packs in a bundle. @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED */

@@ -109,10 +109,12 @@ class TaskDraft {
     const directory = this.#directory
     const last = this.#chunks.at(-1)
     if (last === undefined) return true
-    if (this.#plainBytes + (directory.chunkLength[chunk] ?? 0) > TASK_PLAIN_MAX) return false
     const from = directory.frameOffset[frameOfChunk(directory, this.#chunks[0] ?? 0)] ?? 0
     const lastFrame = frameOfChunk(directory, last)
     const frame = frameOfChunk(directory, chunk)
+    // A frame that two tasks share is read and decompressed twice: none is begun that may not fit.
+    const more = frame === lastFrame ? directory.chunkLength[chunk] : directory.framePlain[frame]
+    if (this.#plainBytes + (more ?? 0) > TASK_PLAIN_MAX) return false
     const hole = (directory.frameOffset[frame] ?? 0) - (directory.frameOffset[lastFrame + 1] ?? 0)
     return hole <= HOLE_BYTES_MAX && (directory.frameOffset[frame + 1] ?? 0) - from <= TASK_STORED_MAX
   }
