@@ -39,6 +39,10 @@ export class CountingStore implements Store {
     return this.#inner.list(prefix)
   }
 
+  settle(prefix: string): Promise<void> {
+    return this.#inner.settle(prefix)
+  }
+
   put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     return this.#inner.put(key, parts)
   }

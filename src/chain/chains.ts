@@ -97,6 +97,8 @@ export class Chains {
   async edit(machine: string, change: (head: ChainHead | undefined) => ChainEdit): Promise<ChainState> {
     return this.#committing.run(machine, async () => {
       const head = await this.find(machine)
+      // It may be of a commit that failed or was cut short: what builds on it must not outlive it.
+      if (head !== undefined) await this.#store.settle(chainsPrefix(machine))
       const edit = change(head)
       const state: ChainState = {
         everfold: 'chain',

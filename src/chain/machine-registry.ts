@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
-import { machineKey } from '../store/keys.js'
+import { machineKey, machinesPrefix } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreWriter } from '../store/store.js'
 
@@ -25,6 +25,8 @@ export class MachineRegistry {
   readonly #store: StoreWriter
   readonly #names = new Set<string>()
   readonly #damaged: number[] = []
+  /** Machines whose entries are on stable storage for certain. */
+  readonly #durable = new Set<string>()
   #next = 0
 
   constructor(store: StoreWriter) {
@@ -53,11 +55,15 @@ export class MachineRegistry {
 
   /** Registers a machine that has a chain, durably; once is enough. @throws STORE_FULL, STORE_FAILED */
   async add(machine: string): Promise<void> {
+    if (this.#durable.has(machine)) return
     while (!(await this.names()).has(machine)) {
       const entry = { everfold: 'machine', format: 1, number: this.#next, machine }
       // If another writer took the number, names() reads on from there.
       await this.#store.put(machineKey(this.#next), [sealJson(entry)])
     }
+    // The entry may be what is left of an attempt that failed.
+    await this.#store.settle(machinesPrefix)
+    this.#durable.add(machine)
   }
 
   async #read(number: number): Promise<'none' | 'damaged' | { readonly machine: string }> {

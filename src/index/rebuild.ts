@@ -2,6 +2,7 @@ import { isEverfoldError } from '../errors.js'
 import { listPacks, type PackPlace, readPackDirectory } from '../pack/catalog.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import { bundlesPrefix, packsPrefix } from '../store/keys.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChunkIndex } from './chunk-index.js'
 
@@ -58,6 +59,9 @@ async function newestPlaces(store: StoreReader, quarantine: Quarantine): Promise
     if (quarantine.isCondemned(place.packId, place.generation)) continue
     if (place.generation >= (newest.get(place.packId)?.generation ?? 0)) newest.set(place.packId, place)
   }
+  // From now on points refer to what was found, whoever left it there.
+  await store.settle(packsPrefix)
+  await store.settle(bundlesPrefix)
   return [...newest.values()]
 }
 

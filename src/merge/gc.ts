@@ -9,6 +9,8 @@ import {
   bundlesPrefix,
   chainKey,
   chainsPrefix,
+  machinesPrefix,
+  packsPrefix,
   parseChainKey,
   parseQuarantineKey,
   parseRunKey,
@@ -166,6 +168,9 @@ class Collection {
     // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
     const heads = await allHeads(this.#repository, pins)
     const places = await placesById(this.#repository)
+    // What was found makes other things needless, so it has to be durable before they are removed.
+    for (const prefix of [machinesPrefix, chainsPrefix(), packsPrefix, bundlesPrefix])
+      await this.#repository.store.settle(prefix)
     const small: JoinCandidate[] = []
     const parts = partsOf(heads)
     let done = 0

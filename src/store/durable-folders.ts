@@ -1,25 +1,33 @@
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { systemErrorCode } from '../errors.js'
+import { settleAll } from '../settle-all.js'
 import { type FileStatus, type FileSystem, sync } from './file-system.js'
+import { isAbsence } from './local-errors.js'
+
+/** Folders that are settled at once. */
+const SETTLED_AT_ONCE = 32
 
 /**
- * Makes folders below `root`, and makes sure that they survive a power cut. A folder that exists already may have
- * been made a moment ago by somebody who had no time to sync it: so each one's parent is synced once by this
- * process, whoever made the folder.
+ * Makes folders below `root`, and makes sure that they and the names in them survive a power cut. What is there already may have been
+ * made a moment ago by somebody who had no time to sync it: so nothing counts as durable that this process has not synced.
+ * Nobody else changes names below the root while this process has the repository.
  */
 export class DurableFolders {
+  readonly root: string
   readonly #fileSystem: FileSystem
-  readonly #root: string
   readonly #durable = new Map<string, Promise<void>>()
+  /** By folder: how often a change of its names began or ended, and that number when its last good sync began. */
+  readonly #changes = new Map<string, number>()
+  readonly #synced = new Map<string, number>()
 
   constructor(fileSystem: FileSystem, root: string) {
     this.#fileSystem = fileSystem
-    this.#root = root
+    this.root = root
   }
 
   /** Resolves when `folder`, and all folders from the root to it, are there and on stable storage. */
   async ensure(folder: string): Promise<void> {
-    if (folder === this.#root) return
+    if (folder === this.root) return
     let durable = this.#durable.get(folder)
     if (durable === undefined) {
       durable = this.#make(folder)
@@ -38,15 +46,60 @@ export class DurableFolders {
     this.#durable.clear()
   }
 
+  /** Runs what changes a name in a folder. It is durable only once the folder was synced after that. */
+  async change<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
+    // Counted twice: a sync that begins in between does not cover it.
+    this.#count(folder)
+    try {
+      return await work()
+    } finally {
+      this.#count(folder)
+    }
+  }
+
+  /** Puts a folder's names on stable storage. */
+  async sync(folder: string): Promise<void> {
+    const changes = this.#changesOf(folder)
+    await sync(this.#fileSystem, folder)
+    this.#synced.set(folder, Math.max(changes, this.#synced.get(folder) ?? 0))
+  }
+
+  /** Puts all names in a folder and below it on stable storage, and the way to it; a folder that is not there is no error. */
+  async settle(folder: string): Promise<void> {
+    try {
+      await this.#fileSystem.stat(folder)
+      await this.ensure(folder)
+      await this.#settleBelow(folder)
+    } catch (error) {
+      if (!isAbsence(error)) throw error
+    }
+  }
+
+  async #settleBelow(folder: string): Promise<void> {
+    const entries = await this.#fileSystem.readdir(folder)
+    if (this.#synced.get(folder) !== this.#changesOf(folder)) await this.sync(folder)
+    const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name))
+    for (let start = 0; start < folders.length; start += SETTLED_AT_ONCE)
+      await settleAll(folders.slice(start, start + SETTLED_AT_ONCE).map((below) => this.#settleBelow(below)))
+  }
+
   async #make(folder: string): Promise<void> {
     const parent = dirname(folder)
     await this.ensure(parent)
     try {
-      await this.#fileSystem.mkdir(folder)
+      await this.change(parent, () => this.#fileSystem.mkdir(folder))
     } catch (error) {
       if (systemErrorCode(error) !== 'EEXIST') throw error
     }
-    await sync(this.#fileSystem, parent)
+    await this.sync(parent)
+  }
+
+  #count(folder: string): void {
+    this.#changes.set(folder, this.#changesOf(folder) + 1)
+  }
+
+  #changesOf(folder: string): number {
+    return this.#changes.get(folder) ?? 0
   }
 }
 

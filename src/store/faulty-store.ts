@@ -2,7 +2,7 @@ import { EverfoldError } from '../errors.js'
 import { storeFull } from './local-errors.js'
 import type { Store, StoredObject } from './store.js'
 
-export type StoreOperation = 'read' | 'readAll' | 'readTail' | 'size' | 'list' | 'put' | 'remove'
+export type StoreOperation = 'read' | 'readAll' | 'readTail' | 'size' | 'list' | 'settle' | 'put' | 'remove'
 
 /** What goes wrong with one call. A fault that makes no sense for the operation (a bit flipped in a put) is a bug of the test. */
 export type Fault =
@@ -103,6 +103,10 @@ export class FaultyStore implements Store {
     }
     if (fault?.kind === 'error-after') throw failure(fault, 'list', prefix)
     if (fault !== undefined && fault.kind !== 'partial-listing') throw nonsense(fault, 'list')
+  }
+
+  async settle(prefix: string): Promise<void> {
+    return this.#call('settle', prefix, () => this.#inner.settle(prefix))
   }
 
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {

@@ -9,8 +9,8 @@ import assert from 'node:assert/strict'
 import { dirname, join, resolve } from 'node:path'
 import { type Environment, realEnvironment } from '../environment.js'
 import { EverfoldError, systemErrorCode } from '../errors.js'
-import { createRoot } from './durable-folders.js'
-import { type FileStatus, type FileSystem, type OpenFile, realFileSystem, sync } from './file-system.js'
+import { createRoot, DurableFolders } from './durable-folders.js'
+import { type FileStatus, type FileSystem, type OpenFile, realFileSystem } from './file-system.js'
 import { assertKey, assertPrefix } from './keys.js'
 import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-errors.js'
 import { fileSize, listFolder, readBytes } from './local-reads.js'
@@ -34,6 +34,7 @@ export class LocalStore implements Store {
   readonly location: string
   readonly #fileSystem: FileSystem
   readonly #rootStatus: FileStatus
+  readonly #folders: DurableFolders
   readonly #writer: LocalWriter
   readonly #openFiles: OpenFiles
   #closed = false
@@ -43,7 +44,8 @@ export class LocalStore implements Store {
     this.#fileSystem = options.fileSystem ?? realFileSystem
     this.#rootStatus = rootStatus
     const environment = options.environment ?? realEnvironment
-    this.#writer = new LocalWriter(this.#fileSystem, root, environment, () => this.#checkRoot())
+    this.#folders = new DurableFolders(this.#fileSystem, root)
+    this.#writer = new LocalWriter(this.#fileSystem, this.#folders, environment, () => this.#checkRoot())
     this.#openFiles = new OpenFiles(this.#fileSystem, options.openFilesMax ?? OPEN_FILES_MAX)
   }
 
@@ -120,6 +122,13 @@ export class LocalStore implements Store {
     }
   }
 
+  async settle(prefix: string): Promise<void> {
+    assertPrefix(prefix)
+    assert(prefix !== '', 'all of a store is settled piece by piece')
+    assert(!this.#closed, 'the store is closed')
+    return this.#attempt(`settle ${prefix}`, () => this.#folders.settle(resolve(this.location, prefix)))
+  }
+
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     const path = this.#path(key)
     return this.#attempt(`write ${key}`, () => this.#writer.put(path, parts))
@@ -129,7 +138,7 @@ export class LocalStore implements Store {
     const path = this.#path(key)
     return this.#attempt(`remove ${key}`, async () => {
       try {
-        await this.#fileSystem.unlink(path)
+        await this.#folders.change(dirname(path), () => this.#fileSystem.unlink(path))
       } catch (error) {
         if (!isAbsence(error)) throw error
         await this.#checkRoot()
@@ -137,7 +146,7 @@ export class LocalStore implements Store {
       // Only now: a read between the two would have opened the removed file again.
       await this.#openFiles.drop(path)
       try {
-        await sync(this.#fileSystem, dirname(path))
+        await this.#folders.sync(dirname(path))
       } catch (error) {
         if (!isAbsence(error)) throw error
       }

@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path'
 import type { Environment } from '../environment.js'
-import { DurableFolders } from './durable-folders.js'
+import type { DurableFolders } from './durable-folders.js'
 import { type FileSystem, type OpenFile, sync, writeParts } from './file-system.js'
 import { isAbsence } from './local-errors.js'
 import { fileSize } from './local-reads.js'
@@ -17,15 +17,15 @@ export class LocalWriter {
   /** @param checkRoot  throws if the root is no longer the folder that was opened */
   constructor(
     fileSystem: FileSystem,
-    root: string,
+    folders: DurableFolders,
     environment: Environment,
     checkRoot: () => Promise<void>,
   ) {
     this.#fileSystem = fileSystem
     this.#environment = environment
     this.#checkRoot = checkRoot
-    this.#temporaryFolder = join(root, 'tmp')
-    this.#folders = new DurableFolders(fileSystem, root)
+    this.#temporaryFolder = join(folders.root, 'tmp')
+    this.#folders = folders
   }
 
   async put(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
@@ -34,7 +34,7 @@ export class LocalWriter {
     // Whoever made it may not have come to syncing yet, or may have copied the repository here a moment ago.
     if (outcome === 'exists') await sync(this.#fileSystem, path)
     await this.#folders.ensure(dirname(path))
-    await sync(this.#fileSystem, dirname(path))
+    await this.#folders.sync(dirname(path))
     return outcome
   }
 
@@ -66,7 +66,9 @@ export class LocalWriter {
         await file.close()
       }
       await this.#folders.ensure(dirname(path))
-      return await publish(this.#fileSystem, temporary, path, this.#temporaryFolder)
+      return await this.#folders.change(dirname(path), () =>
+        publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
+      )
     } catch (error) {
       // A folder that we made is gone: the next put makes it again.
       if (isAbsence(error)) this.#folders.forget()

@@ -55,6 +55,11 @@ export class MemoryStore implements Store {
     }
   }
 
+  async settle(prefix: string): Promise<void> {
+    // Memory is as stable as it gets.
+    assertPrefix(prefix)
+  }
+
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     assertKey(key)
     if (this.#objects.has(key)) return 'exists'

@@ -36,6 +36,14 @@ export interface StoreReader {
    * docs/design.md.
    */
   list(prefix: string): AsyncIterable<StoredObject>
+
+  /**
+   * Puts whatever can be read below `prefix` (which ends in `/`) on stable storage. What a put that failed, or a process that was killed,
+   * left behind may be there now and gone after a power cut. So whoever is going to rely on objects that it did not put itself (to
+   * refer to them, or to remove what they make needless) settles them after it found them, and before it relies on them.
+   * Costs next to nothing where nothing is unsettled.
+   */
+  settle(prefix: string): Promise<void>
 }
 
 export interface StoredObject {

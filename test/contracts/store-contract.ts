@@ -238,6 +238,14 @@ export function storeContract(name: string, makeStore: () => Store | Promise<Sto
       })
     })
 
+    it('settles what is there, and what is not', async () => {
+      await store.put('packs/ab/one.0', [bytes(1)])
+      await store.settle('packs/')
+      await store.settle('packs/ab/')
+      await store.settle('chains/')
+      expect(await store.readAll('packs/ab/one.0')).toEqual(bytes(1))
+    })
+
     describe('list', () => {
       beforeEach(async () => {
         const keys = ['everfold.json', 'packs/ab/one.0', 'packs/ab/two.0', 'packs/cd/three.1', 'packs2/x']
