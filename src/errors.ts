@@ -58,6 +58,7 @@ export const ERROR_CLASSES = {
   TOO_MANY_REQUESTS: { http: 429, exit: 4 },
   HEADERS_TOO_LARGE: { http: 431, exit: 2 },
   LISTEN_FAILED: { http: 500, exit: 6 },
+  SERVICE_FAILED: { http: 502, exit: 6 },
   CANCELLED: { http: 499, exit: 1 },
   INTERNAL: { http: 500, exit: 1 },
 } as const satisfies Record<string, ErrorClass>
@@ -93,4 +94,9 @@ export function systemErrorCode(error: unknown): string | undefined {
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** An error as it stands inside a result. */
+export function errorJson(error: unknown): { readonly code: ErrorCode; readonly message: string } {
+  return { code: error instanceof EverfoldError ? error.code : 'INTERNAL', message: messageOf(error) }
 }

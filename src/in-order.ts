@@ -5,7 +5,7 @@
  * @throws what `work` throws, in the place of that item's result
  */
 export async function* inOrder<Item, Result>(
-  items: Iterable<Item>,
+  items: Iterable<Item> | AsyncIterable<Item>,
   atOnce: number,
   work: (item: Item) => Promise<Result>,
 ): AsyncGenerator<Result, void, undefined> {
@@ -17,7 +17,7 @@ export async function* inOrder<Item, Result>(
     underWay.push(result)
   }
   try {
-    for (const item of items) {
+    for await (const item of items) {
       begin(item)
       const first = underWay.length < atOnce ? undefined : underWay.shift()
       if (first !== undefined) yield await first

@@ -17,3 +17,25 @@ export async function cleaningUp<T>(cleanUp: () => void, work: () => Promise<T>)
     for (const signal of SIGNALS) process.off(signal, end)
   }
 }
+
+/** Aborts `work` when the process is told to end, waits until it has cleaned up behind itself, and ends as the signal says. */
+export async function abortedBySignals<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const abort = new AbortController()
+  let told: NodeJS.Signals | undefined
+  const end = (signal: NodeJS.Signals): void => {
+    told ??= signal
+    abort.abort()
+    // The next one ends the process at once.
+    stopListening()
+  }
+  const stopListening = (): void => {
+    for (const signal of SIGNALS) process.off(signal, end)
+  }
+  for (const signal of SIGNALS) process.on(signal, end)
+  try {
+    return await work(abort.signal)
+  } finally {
+    stopListening()
+    if (told !== undefined) process.kill(process.pid, told)
+  }
+}

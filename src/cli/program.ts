@@ -14,6 +14,7 @@ import { addServe } from './commands/serve.js'
 import { addStats } from './commands/stats.js'
 import { addToken } from './commands/token.js'
 import { addVerify } from './commands/verify.js'
+import { addServiceOptions } from './service-options.js'
 
 const EXAMPLES = `
 Examples:
@@ -66,6 +67,7 @@ export function makeProgram(): Command {
     if (command.commands.length > 0) continue
     command.option('--json', 'print one JSON document on standard output and nothing else there')
     if (command.name() !== 'init') command.option('--repo <repo>', 'the repository (default: $EVERFOLD_REPO)')
+    addServiceOptions(command)
   }
   return program
 }

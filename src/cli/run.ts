@@ -1,12 +1,20 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type OpenedRepository, openRepository } from '../chain/open-repository.js'
 import type { Repository } from '../chain/repository.js'
-import { ERROR_CLASSES, type ErrorCode, EverfoldError, messageOf } from '../errors.js'
+import { EverfoldClient } from '../client/everfold-client.js'
+import { ERROR_CLASSES, EverfoldError, messageOf } from '../errors.js'
+import { localOperations } from './local-operations.js'
+import type { Operations } from './operations.js'
 import { showProgress } from './progress.js'
+import { remoteOperations } from './remote-operations.js'
+import { serviceOf, tellRetry } from './service-options.js'
+import { writeTrouble } from './trouble.js'
 
 /** Options that every command takes. */
 export interface CommonOptions {
   readonly repo?: string
+  readonly server?: string
+  readonly tokenFile?: string
   readonly json?: true
 }
 
@@ -19,6 +27,23 @@ export async function printResult(
   process.stdout.write(`${options.json === true ? JSON.stringify(result, undefined, 2) : await text()}\n`)
 }
 
+/**
+ * Lets one command work on the repository that the options name, or through the service.
+ * @throws as openRepository, and ARGUMENT_INVALID if it is not clear which
+ */
+export async function withOperations<T>(
+  options: CommonOptions,
+  command: Command,
+  work: (operations: Operations) => Promise<T>,
+  needs: { readonly threads?: true } = {},
+): Promise<T> {
+  const service = await serviceOf(options)
+  if (service === undefined)
+    return withRepository(options, command, (repository) => work(localOperations(repository)), needs)
+  const client = new EverfoldClient({ ...service, onRetry: tellRetry() })
+  return work(remoteOperations(client))
+}
+
 /** Opens the repository that the options name, for one command. @throws as openRepository */
 export async function withRepository<T>(
   options: CommonOptions,
@@ -28,7 +53,10 @@ export async function withRepository<T>(
 ): Promise<T> {
   const location = options.repo ?? process.env['EVERFOLD_REPO']
   if (location === undefined || location === '')
-    throw new EverfoldError('ARGUMENT_INVALID', 'Which repository? Give --repo REPO, or set EVERFOLD_REPO.')
+    throw new EverfoldError(
+      'ARGUMENT_INVALID',
+      'Which repository? Give --repo REPO, or set EVERFOLD_REPO; or --server URL for a service.',
+    )
   const rebuild = showProgress('rebuilding the index', options.json === true)
   let opened: OpenedRepository | undefined
   try {
@@ -68,11 +96,6 @@ export function collectPair(
   return [...(before ?? []), parsePair(text)]
 }
 
-/** An error as it stands inside a result. */
-export function errorJson(error: unknown): { readonly code: ErrorCode; readonly message: string } {
-  return { code: error instanceof EverfoldError ? error.code : 'INTERNAL', message: messageOf(error) }
-}
-
 /** Tells what went wrong. @returns the exit status */
 export function reportError(error: unknown, json: boolean): number {
   const known = error instanceof EverfoldError ? error : undefined
@@ -82,7 +105,7 @@ export function reportError(error: unknown, json: boolean): number {
     process.stdout.write(
       `${JSON.stringify({ error: { code, message, details: known?.details ?? {} } }, undefined, 2)}\n`,
     )
-  process.stderr.write(`everfold: ${message} [${code}]\n`)
+  writeTrouble({ code, message })
   if (known === undefined && error instanceof Error && process.env['EVERFOLD_DEBUG'] !== undefined)
     process.stderr.write(`${error.stack ?? ''}\n`)
   return ERROR_CLASSES[code].exit

@@ -39,7 +39,7 @@ export async function openFileTarget(
       )
     if (found?.isBlockDevice() === true) {
       refuseSmallDevice(path, await blockDeviceSize(path, found.rdev), sizeBytes)
-      return new DeviceTarget(path, await open(path, 'r+'))
+      return new InPlaceTarget(path, await open(path, 'r+'))
     }
     if (found !== undefined && !found.isFile())
       throw new EverfoldError('TARGET_FAILED', `${path} is neither a file nor a block device.`, {
@@ -146,7 +146,8 @@ class WriteBack {
   }
 }
 
-class DeviceTarget implements FinishableTarget {
+/** Writes to what is there already. */
+export class InPlaceTarget implements FinishableTarget {
   readonly #path: string
   readonly #file: FileHandle
 
@@ -179,7 +180,7 @@ class DeviceTarget implements FinishableTarget {
   }
 }
 
-async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
+export async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
   try {
     return await asked
   } catch (error) {
@@ -188,7 +189,7 @@ async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
   }
 }
 
-function refuseSmallDevice(path: string, deviceBytes: number, sizeBytes: number): void {
+export function refuseSmallDevice(path: string, deviceBytes: number, sizeBytes: number): void {
   if (deviceBytes >= sizeBytes) return
   throw new EverfoldError(
     'TARGET_FULL',
@@ -206,7 +207,7 @@ async function writeFully(path: string, file: FileHandle, bytes: Uint8Array, off
   }
 }
 
-function targetFailed(path: string, error: unknown): unknown {
+export function targetFailed(path: string, error: unknown): unknown {
   if (error instanceof EverfoldError) return error
   const full = ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(systemErrorCode(error) ?? '')
   const why = full ? 'there is no space left. Free some, or restore to another disk' : messageOf(error)

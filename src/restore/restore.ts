@@ -2,7 +2,8 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import type { ReadTask } from '../pack/chunk-reader.js'
-import { type DiskPlan, sortPieces, stepsOf } from './plan.js'
+import type { ByteRange } from './disk-reader-diff.js'
+import { type DiskPlan, type Step, sortPieces, stepsOf } from './plan.js'
 
 /** Where a disk is restored to. Offsets in bytes; calls may overlap in time but never in place. */
 export interface DiskTarget {
@@ -25,6 +26,7 @@ const LOST_NAMED_MAX = 20
 /**
  * Writes a disk as it was, in parallel and read ahead; every chunk is checked against its hash. What cannot be
  * read is never filled with zeros in silence: all the rest is tried, then this fails.
+ * @param ranges  what of the disk is wanted: sorted, apart
  * @throws DATA_DAMAGED with `details.lost` naming the ranges; STORE_FAILED, TARGET_FAILED
  */
 export async function restoreDisk(
@@ -32,6 +34,7 @@ export async function restoreDisk(
   plan: DiskPlan,
   target: DiskTarget,
   onProgress: (doneBytes: number) => void,
+  ranges: readonly ByteRange[] = [{ offset: 0, length: plan.sizeBytes }],
 ): Promise<void> {
   const gate = new Gate(repository.crew.size * 3)
   const lost: LostRange[] = []
@@ -53,7 +56,7 @@ export async function restoreDisk(
       })
     underWay.add(running)
   }
-  for await (const step of stepsOf(repository, plan)) {
+  for await (const step of stepsOfAll(repository, plan, ranges)) {
     if (failure !== undefined) break
     if (step.kind === 'lost') {
       lost.push(lostRange(plan, step.offset, step.length))
@@ -74,6 +77,14 @@ export async function restoreDisk(
   await Promise.all(underWay)
   if (failure !== undefined) throw failure.error
   if (lost.length > 0) throw lostError(plan, lost)
+}
+
+async function* stepsOfAll(
+  repository: Repository,
+  plan: DiskPlan,
+  ranges: readonly ByteRange[],
+): AsyncGenerator<Step> {
+  for (const { offset, length } of ranges) yield* stepsOf(repository, plan, offset, offset + length)
 }
 
 async function readTask(

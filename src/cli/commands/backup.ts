@@ -1,16 +1,15 @@
 import { readFile, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { type BackupResult, backUp, type DiskBackup } from '../../chain/backup.js'
-import type { Repository } from '../../chain/repository.js'
+import type { DiskBackup } from '../../chain/backup.js'
 import { EverfoldError, messageOf } from '../../errors.js'
 import { decodeFeed } from '../../feed/decode-feed.js'
 import { type DiskSource, openDiskSource } from '../../feed/disk-source.js'
-import { healDamage } from '../../merge/heal.js'
-import { retainAfterBackup } from '../../merge/retain.js'
+import type { BackupOutcome } from '../operations.js'
 import { bytes } from '../output.js'
 import { showProgress } from '../progress.js'
-import { type CommonOptions, collectPair, errorJson, parsePair, printResult, withRepository } from '../run.js'
+import { type CommonOptions, collectPair, parsePair, printResult, withOperations } from '../run.js'
+import { writeTrouble } from '../trouble.js'
 import { idList, points } from './fold.js'
 
 type Pair = readonly [string, string]
@@ -58,26 +57,24 @@ Examples:
   everfold backup web1 vda=web1.raw --changed vda=changes.json --json`,
     )
     .action(async (machine: string, disks: readonly string[], options: BackupOptions, command: Command) => {
-      const result = await withRepository(
+      const result = await withOperations(
         options,
         command,
-        async (repository) => {
+        async (operations) => {
           const opened: DiskBackup[] = []
           const progress = showProgress(`backing up ${machine}`, options.json === true)
           try {
             for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
             refuseUnusedFeeds(opened, options)
-            const backup = await backUp(repository, {
+            return await operations.backUp({
               machine,
               disks: opened,
+              transfer: 'offers',
               ...(options.note === undefined ? {} : { note: options.note }),
               onProgress: (done, total) => {
                 progress.update(done, total)
               },
             })
-            await healQuietly(repository)
-            const retention = await retainQuietly(repository, backup.machine)
-            return { ...backup, ...(retention === undefined ? {} : { retention }) }
           } finally {
             progress.stop()
             for (const disk of opened) await disk.source.close()
@@ -85,37 +82,13 @@ Examples:
         },
         { threads: true },
       )
+      const { retention } = result
+      if (retention !== undefined && 'error' in retention) {
+        writeTrouble(retention.error, 'the backup is safe, but retention failed: ')
+        process.exitCode = EXIT_RETENTION_FAILED
+      }
       await printResult(options, result, () => describe(result))
     })
-}
-
-/** The backup may have brought good copies of damaged chunks. It is safe whatever comes of this. */
-async function healQuietly(repository: Repository): Promise<void> {
-  try {
-    const { healedChunks } = await healDamage(repository)
-    if (healedChunks > 0) process.stderr.write(`everfold: ${healedChunks} damaged chunks are whole again\n`)
-  } catch (error) {
-    const told = errorJson(error)
-    process.stderr.write(`everfold: the backup is safe, but healing failed: ${told.message} [${told.code}]\n`)
-  }
-}
-
-/** What the saved retention policy did after the backup; undefined if none is saved. */
-type AfterBackup = { readonly removed: readonly string[] } | { readonly error: ReturnType<typeof errorJson> }
-
-/** The backup is safe whatever comes of this: that is told, and the exit status says it. */
-async function retainQuietly(repository: Repository, machine: string): Promise<AfterBackup | undefined> {
-  try {
-    const removed = await retainAfterBackup(repository, machine)
-    return removed === undefined ? undefined : { removed }
-  } catch (error) {
-    const told = errorJson(error)
-    process.stderr.write(
-      `everfold: the backup is safe, but retention failed: ${told.message} [${told.code}]\n`,
-    )
-    process.exitCode = EXIT_RETENTION_FAILED
-    return { error: told }
-  }
 }
 
 function parseDisk(text: string): Pair {
@@ -173,7 +146,7 @@ function refuseUnusedFeeds(disks: readonly DiskBackup[], options: BackupOptions)
       )
 }
 
-function describe(result: BackupResult & { readonly retention?: AfterBackup }): string {
+function describe(result: BackupOutcome): string {
   const { retention } = result
   const removed = retention !== undefined && 'removed' in retention ? retention.removed : []
   const { machine, point, kind, seconds } = result

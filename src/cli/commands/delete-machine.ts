@@ -1,8 +1,7 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
-import { deleteMachine } from '../../merge/fold.js'
 import { parseMachine } from '../parse.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 import { points } from './fold.js'
 
 interface DeleteMachineOptions extends CommonOptions {
@@ -20,14 +19,13 @@ export function addDeleteMachine(program: Command): void {
       '\nThe space comes back with the next: everfold gc\n\nExample:\n  everfold delete-machine web1 --yes',
     )
     .action(async (machine: string, options: DeleteMachineOptions, command: Command) => {
-      const result = await withRepository(options, command, async (repository) => {
-        const { state } = await repository.chains.get(machine)
-        if (options.yes === true) return deleteMachine(repository, machine)
-        const pinned = state.points.filter((point) => point.pin !== undefined).length
+      const result = await withOperations(options, command, async (operations) => {
+        if (options.yes === true) return operations.deleteMachine(machine)
+        const { points: count, pinned } = await operations.countPoints(machine)
         throw new EverfoldError(
           'ARGUMENT_INVALID',
-          `This would remove ${points(state.points.length)} of "${machine}"${pinned > 0 ? `, ${pinned} of them pinned` : ''}, for ever. If that is what you want, add --yes.`,
-          { details: { machine, points: state.points.length, pinned } },
+          `This would remove ${points(count)} of "${machine}"${pinned > 0 ? `, ${pinned} of them pinned` : ''}, for ever. If that is what you want, add --yes.`,
+          { details: { machine, points: count, pinned } },
         )
       })
       await printResult(

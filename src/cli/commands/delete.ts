@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
-import { deletePoint } from '../../merge/fold.js'
 import { parseMachine } from '../parse.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 import { foldText } from './fold.js'
 
 export function addDelete(program: Command): void {
@@ -23,8 +22,8 @@ Examples:
   everfold delete web1 latest --json`,
     )
     .action(async (machine: string, wanted: string, options: CommonOptions, command: Command) => {
-      const result = await withRepository(options, command, (repository) =>
-        deletePoint(repository, machine, wanted),
+      const result = await withOperations(options, command, (operations) =>
+        operations.deletePoint(machine, wanted),
       )
       await printResult(options, result, () => foldText(result))
     })

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
-import { type FoldResult, foldTo } from '../../merge/fold.js'
+import type { FoldResult } from '../../merge/fold.js'
 import { bytes } from '../output.js'
 import { parseMachine, parseWhole } from '../parse.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface FoldOptions extends CommonOptions {
   readonly keep?: number
@@ -29,7 +29,7 @@ Examples:
       const { keep } = options
       if (keep === undefined)
         throw new EverfoldError('ARGUMENT_INVALID', 'How many points are to be kept? Give --keep N.')
-      const result = await withRepository(options, command, (repository) => foldTo(repository, machine, keep))
+      const result = await withOperations(options, command, (operations) => operations.fold(machine, keep))
       await printResult(options, result, () => `${foldText(result)}${surplus(result, keep)}`)
     })
 }

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
-import { collectGarbage, DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
+import { DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
 import { bytes } from '../output.js'
 import { parseShare, parseWhole } from '../parse.js'
 import { showProgress } from '../progress.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface GcCommandOptions extends CommonOptions {
   readonly dryRun?: true
@@ -37,29 +37,25 @@ Examples:
   everfold gc --dead-share 20% --json`,
     )
     .action(async (options: GcCommandOptions, command: Command) => {
-      const result = await withRepository(
+      const result = await withOperations(
         options,
         command,
-        async (repository) => {
+        async (operations) => {
           const progress = showProgress(
             'collecting garbage',
             options.json === true,
             (count) => `${count} pack${count === 1 ? '' : 's'}`,
           )
           try {
-            const collect = (): Promise<GcResult> =>
-              collectGarbage(repository, {
-                dryRun: options.dryRun === true,
-                ...(options.deadShare === undefined ? {} : { deadShareMax: options.deadShare }),
-                onProgress: (done, total) => {
-                  progress.update(done, total)
-                },
-              })
-            let result = await collect()
-            // A dry run changes nothing, so a second one would say the same.
-            for (let round = 1; round < (options.rounds ?? 1) && options.dryRun !== true; round++)
-              result = together(result, await collect())
-            return result
+            const { dryRun, deadShare, rounds = 1 } = options
+            const work = {
+              dryRun: dryRun === true,
+              rounds,
+              ...(deadShare === undefined ? {} : { deadShareMax: deadShare }),
+            }
+            return await operations.collectGarbage(work, (done, total) => {
+              progress.update(done, total)
+            })
           } finally {
             progress.stop()
           }
@@ -80,32 +76,6 @@ function parseRounds(text: string): number {
 }
 
 const ROUNDS_MAX = 100
-
-/** What two rounds did in all, and how things are after the later one. */
-function together(earlier: GcResult, later: GcResult): GcResult {
-  const sum = (
-    name:
-      | 'condemnedObjects'
-      | 'condemnedBytes'
-      | 'rewrittenPacks'
-      | 'joinedPacks'
-      | 'writtenBytes'
-      | 'removedObjects'
-      | 'removedBytes'
-      | 'seconds',
-  ): number => earlier[name] + later[name]
-  return {
-    ...later,
-    condemnedObjects: sum('condemnedObjects'),
-    condemnedBytes: sum('condemnedBytes'),
-    rewrittenPacks: sum('rewrittenPacks'),
-    joinedPacks: sum('joinedPacks'),
-    writtenBytes: sum('writtenBytes'),
-    removedObjects: sum('removedObjects'),
-    removedBytes: sum('removedBytes'),
-    seconds: sum('seconds'),
-  }
-}
 
 function describe(result: GcResult): string {
   const would = result.dryRun ? 'would be ' : ''

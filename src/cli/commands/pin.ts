@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
-import { type PinResult, pin, unpin } from '../../merge/pins.js'
+import type { PinResult } from '../../merge/pins.js'
 import { time } from '../output.js'
 import { parseMachine, parseMoment } from '../parse.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface PinOptions extends CommonOptions {
   readonly reason?: string
@@ -34,8 +34,8 @@ Examples:
       if (reason === undefined)
         throw new EverfoldError('ARGUMENT_INVALID', 'Why is the point to be kept? Give --reason TEXT.')
       const request = { reason, ...(until === undefined ? {} : { untilMs: until }) }
-      const result = await withRepository(options, command, (repository) =>
-        pin(repository, machine, wanted, request),
+      const result = await withOperations(options, command, (operations) =>
+        operations.pin(machine, wanted, request),
       )
       await printResult(options, result, () => describe(result))
     })
@@ -49,9 +49,7 @@ export function addUnpin(program: Command): void {
     .argument('<point>', POINT)
     .addHelpText('after', '\nExample:\n  everfold unpin web1 k3f9')
     .action(async (machine: string, wanted: string, options: CommonOptions, command: Command) => {
-      const result = await withRepository(options, command, (repository) =>
-        unpin(repository, machine, wanted),
-      )
+      const result = await withOperations(options, command, (operations) => operations.unpin(machine, wanted))
       await printResult(options, result, () => describe(result))
     })
 }

@@ -1,8 +1,6 @@
 import type { Command } from 'commander'
-import { COMPLETE } from '../../chain/open-repository.js'
-import { rebuildIndex } from '../../index/rebuild.js'
 import { showProgress } from '../progress.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 export function addReindex(program: Command): void {
   program
@@ -12,21 +10,15 @@ export function addReindex(program: Command): void {
     )
     .addHelpText('after', '\nExample:\n  everfold reindex --repo /backup/repo')
     .action(async (options: CommonOptions, command: Command) => {
-      const result = await withRepository(options, command, async (repository) => {
+      const result = await withOperations(options, command, async (operations) => {
         const progress = showProgress('reading packs', options.json === true)
-        const index = await repository.index()
-        const rebuilt = await rebuildIndex(
-          repository.store,
-          repository.catalog.quarantine,
-          index,
-          (done, total) => {
+        return operations
+          .reindex((done, total) => {
             progress.update(done, total)
-          },
-        ).finally(() => {
-          progress.stop()
-        })
-        await index.putNote(COMPLETE, 'yes')
-        return rebuilt
+          })
+          .finally(() => {
+            progress.stop()
+          })
       })
       await printResult(
         options,

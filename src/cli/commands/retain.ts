@@ -1,12 +1,13 @@
 import type { Command } from 'commander'
 import type { RetentionPolicy } from '../../chain/chain-state.js'
 import { ERROR_CLASSES, EverfoldError } from '../../errors.js'
-import { type RetainOptions, type RetainReport, type RetainResult, retain } from '../../merge/retain.js'
-import { savePolicy } from '../../merge/retain-policy.js'
+import type { RetainResult } from '../../merge/retain.js'
 import { COUNT_KINDS, checkPolicy, policyText } from '../../merge/retention-policy.js'
+import type { RetainOutcome } from '../operations.js'
 import { bytes, table, time } from '../output.js'
 import { parseDuration, parseMachine, parseWhole } from '../parse.js'
-import { type CommonOptions, errorJson, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
+import { writeTrouble } from '../trouble.js'
 import { idList, points } from './fold.js'
 
 type Counts = { readonly [kind in (typeof COUNT_KINDS)[number]]?: number }
@@ -75,7 +76,7 @@ async function forget(
       'ARGUMENT_INVALID',
       'Give --forget-policy alone: it only takes the saved policy away.',
     )
-  await withRepository(options, command, (repository) => savePolicy(repository, machine, undefined))
+  await withOperations(options, command, (operations) => operations.forgetPolicy(machine))
   const whose =
     machine === undefined ? 'The repository has no default policy' : `${machine} has no policy of its own`
   await printResult(options, { machine: machine ?? null, policy: null }, () => `${whose} any more.`)
@@ -92,44 +93,18 @@ async function apply(
       'POLICY_INVALID',
       'There is nothing to save: say what to keep, such as --daily 7.',
     )
-  const save = options.save === true && options.dryRun !== true
-  const report = await withRepository(options, command, async (repository) => {
-    if (save) await savePolicy(repository, machine, policy)
-    return retain(repository, machine, retainOptions(machine, policy, options))
-  })
-  await printResult(options, toJson(report, save), () => describe(report, save))
-  tellFailures(report)
-}
-
-/** A default that is saved does not hold for machines with a policy of their own: not now either. */
-function retainOptions(
-  machine: string | undefined,
-  policy: RetentionPolicy | undefined,
-  options: RetainCommandOptions,
-): RetainOptions {
-  const dryRun = options.dryRun === true
-  if (policy === undefined) return { dryRun }
-  return machine === undefined && options.save === true
-    ? { dryRun, defaultPolicy: policy }
-    : { dryRun, policy }
-}
-
-function toJson(report: RetainReport, saved: boolean): unknown {
-  const failed = report.failed.map(({ machine, error }) => ({ machine, error: errorJson(error) }))
-  return { saved, machines: report.machines, withoutPolicy: report.withoutPolicy, failed }
-}
-
-function tellFailures(report: RetainReport): void {
-  for (const { machine, error } of report.failed) {
-    const { code, message } = errorJson(error)
-    process.stderr.write(`everfold: ${machine}: ${message} [${code}]\n`)
-    process.exitCode ??= ERROR_CLASSES[code].exit
+  const work = { machine, policy, save: options.save === true, dryRun: options.dryRun === true }
+  const outcome = await withOperations(options, command, (operations) => operations.retain(work))
+  await printResult(options, outcome, () => describe(outcome))
+  for (const { machine: failed, error } of outcome.failed) {
+    writeTrouble(error, `${failed}: `)
+    process.exitCode ??= ERROR_CLASSES[error.code].exit
   }
 }
 
-async function describe(report: RetainReport, saved: boolean): Promise<string> {
+async function describe(report: RetainOutcome): Promise<string> {
   const parts: string[] = []
-  if (saved) parts.push('Saved; it runs after each backup from now on.')
+  if (report.saved) parts.push('Saved; it runs after each backup from now on.')
   for (const result of report.machines) parts.push(await describeMachine(result))
   if (report.withoutPolicy.length > 0)
     parts.push(`No policy, so nothing was removed: ${report.withoutPolicy.join(', ')}`)

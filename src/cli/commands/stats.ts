@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { type Statistics, statisticsOf } from '../../merge/statistics.js'
+import type { Statistics } from '../../merge/statistics.js'
 import { bytes, ratio, table } from '../output.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 export function addStats(program: Command): void {
   program
@@ -9,7 +9,7 @@ export function addStats(program: Command): void {
     .description('Show what is kept and what it takes.')
     .addHelpText('after', '\nExamples:\n  everfold stats\n  everfold stats --json')
     .action(async (options: CommonOptions, command: Command) => {
-      const stats = await withRepository(options, command, statisticsOf)
+      const stats = await withOperations(options, command, (operations) => operations.statistics())
       await printResult(options, stats, () => describe(stats))
     })
 }

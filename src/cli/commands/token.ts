@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { ROLES, type Role } from '../../server/roles.js'
-import { TokenBook, type TokenInfo } from '../../server/token-book.js'
+import type { TokenInfo } from '../../server/token-book.js'
 import { table, time } from '../output.js'
 import { parseMoment } from '../parse.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface CreateOptions extends CommonOptions {
   readonly name?: string
@@ -20,7 +20,7 @@ export function addToken(program: Command): void {
     .addHelpText(
       'after',
       `
-These work on the repository itself, while no service runs on it; a running one has them at /v1/tokens.
+With --repo these work on the repository itself, while no service runs on it; with --server a running service does them.
 
 Roles: restore reads points and disks, report reads figures, operator pins, folds and deletes points, admin may
 everything; backup has nothing to do yet.`,
@@ -55,7 +55,7 @@ Examples:
         ...(machine === undefined ? {} : { machines: machine }),
         ...(expires === undefined ? {} : { expiresMs: expires }),
       }
-      const created = await withBook(options, command, (book) => book.create(request))
+      const created = await withOperations(options, command, (operations) => operations.createToken(request))
       await printResult(options, created, () => `Keep it: it is not shown again.\n${created.token}`)
     })
 }
@@ -65,7 +65,7 @@ function addList(token: Command): void {
     .command('list')
     .description('List the tokens, expired ones included.')
     .action(async (options: CommonOptions, command: Command) => {
-      const tokens = await withBook(options, command, async (book) => book.list())
+      const tokens = await withOperations(options, command, (operations) => operations.listTokens())
       await printResult(options, tokens, () => (tokens.length === 0 ? 'No tokens yet.' : listing(tokens)))
     })
 }
@@ -76,24 +76,9 @@ function addRevoke(token: Command): void {
     .description('Take a token back: it does not hold any more.')
     .argument('<id>', 'as everfold token list shows it')
     .action(async (id: string, options: CommonOptions, command: Command) => {
-      const revoked = await withBook(options, command, (book) => book.revoke(id))
+      const revoked = await withOperations(options, command, (operations) => operations.revokeToken(id))
       await printResult(options, revoked, () => `Token ${revoked.id} (${revoked.name}) is revoked.`)
     })
-}
-
-async function withBook<T>(
-  options: CommonOptions,
-  command: Command,
-  work: (book: TokenBook) => Promise<T>,
-): Promise<T> {
-  return withRepository(options, command, async ({ store, environment }) => {
-    const { book, state } = await TokenBook.open(store, environment)
-    if (state === 'damaged')
-      process.stderr.write(
-        'everfold: the newest list of tokens is damaged: none of the tokens made so far holds any more\n',
-      )
-    return work(book)
-  })
 }
 
 function listing(tokens: readonly TokenInfo[]): Promise<string> {

@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { type VerifyResult, verifyRepository } from '../../restore/verify.js'
+import type { VerifyResult } from '../../restore/verify.js'
 import { bytes } from '../output.js'
 import { showProgress } from '../progress.js'
-import { type CommonOptions, printResult, withRepository } from '../run.js'
+import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface VerifyOptions extends CommonOptions {
   readonly sample?: number
@@ -22,17 +22,14 @@ export function addVerify(program: Command): void {
       '\nExit status 5 if anything is damaged.\n\nExamples:\n  everfold verify\n  everfold verify --sample 5%',
     )
     .action(async (options: VerifyOptions, command: Command) => {
-      const result = await withRepository(
+      const result = await withOperations(
         options,
         command,
-        async (repository) => {
+        async (operations) => {
           const progress = showProgress('verifying', options.json === true)
           try {
-            return await verifyRepository(repository, {
-              sample: options.sample ?? 1,
-              onProgress: (done, total) => {
-                progress.update(done, total)
-              },
+            return await operations.verify(options.sample ?? 1, (done, total) => {
+              progress.update(done, total)
             })
           } finally {
             progress.stop()

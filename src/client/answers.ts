@@ -1,0 +1,222 @@
+import type { ErrorCode, ErrorDetails } from '../errors.js'
+
+/* What the service answers, for programs that use it. The tests hold these against the schemas that the service documents. Sizes in bytes. */
+
+export interface Pin {
+  readonly reason: string
+  readonly until?: string
+}
+
+export interface PointDisk {
+  readonly id: string
+  readonly sizeBytes: number
+}
+
+export interface Point {
+  readonly machine: string
+  readonly point: string
+  readonly kind: 'full' | 'incremental'
+  readonly createdAt: string
+  readonly note?: string
+  readonly pin?: Pin
+  readonly disks: readonly PointDisk[]
+  readonly sizeBytes: number
+  readonly readBytes: number
+  readonly changedBytes: number
+  readonly newBytes: number
+  readonly storedBytes: number
+  readonly seconds: number
+}
+
+export interface Points {
+  readonly machine: string
+  /** Oldest first. */
+  readonly points: readonly Point[]
+  /** There may have been newer ones. */
+  readonly newestStateDamaged: boolean
+}
+
+export interface MachineOverview {
+  readonly machine: string
+  readonly points: number
+  readonly newest: { readonly point: string; readonly createdAt: string } | null
+  /** Of its disks at the newest point. */
+  readonly sizeBytes: number
+  readonly damage: 'none' | 'newest state' | 'whole chain'
+}
+
+export interface Extent {
+  readonly offset: number
+  readonly length: number
+  /** Absent in a list of changes. */
+  readonly zero?: boolean
+}
+
+export interface FoldAnswer {
+  readonly machine: string
+  readonly removed: readonly string[]
+  readonly kept: readonly string[]
+  readonly readBytes: number
+  readonly writtenBytes: number
+  readonly seconds: number
+}
+
+export interface PinAnswer {
+  readonly machine: string
+  readonly point: string
+  readonly pin: Pin | null
+  readonly before: Pin | null
+}
+
+export interface StorageReport {
+  /** Null for a token that is not for all machines. */
+  readonly repository: {
+    readonly logicalBytes: number
+    readonly uniqueBytes: number
+    readonly liveBytes: number
+    readonly deadBytes: number
+    readonly storedBytes: number
+    readonly packs: number
+  } | null
+  readonly machines: readonly {
+    readonly machine: string
+    readonly points: number
+    readonly logicalBytes: number
+    readonly ownBytes: number
+    readonly sharedBytes: number
+  }[]
+}
+
+export interface ProtectionReport {
+  readonly generatedAt: string
+  readonly machines: readonly {
+    readonly machine: string
+    readonly points: number
+    readonly oldestAt: string | null
+    readonly newest: string | null
+    readonly newestAt: string | null
+    readonly ageSeconds: number | null
+    readonly expectedIntervalSeconds: number | null
+    readonly missedIntervals: number | null
+    readonly sizeBytes: number
+    readonly changedBytes7Days: number
+    readonly storedBytes7Days: number
+    readonly damage: 'none' | 'newest state' | 'whole chain'
+  }[]
+}
+
+export type TokenRole = 'backup' | 'restore' | 'report' | 'operator' | 'admin'
+
+export interface Token {
+  readonly id: string
+  readonly name: string
+  readonly role: TokenRole
+  readonly machines: readonly string[]
+  readonly createdAt: string
+  readonly expiresAt?: string
+}
+
+export interface CreatedToken extends Token {
+  /** Shown this once. */
+  readonly token: string
+}
+
+export interface TokenRequest {
+  readonly name: string
+  readonly role: TokenRole
+  /** Names or patterns; absent: all machines. */
+  readonly machines?: readonly string[]
+  readonly expiresAt?: string
+}
+
+/** As `everfold points --json` lists it. */
+export interface ListedPoint extends Point {
+  /** What deleting it alone would free; null where that was not asked for or is not known. */
+  readonly freedBytes: number | null
+  readonly damagedBytes: number
+}
+
+export interface Problem {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly details?: ErrorDetails
+}
+
+export interface ListedPoints {
+  readonly points: readonly ListedPoint[]
+  /** What is wrong with points that are listed, or that could not be. */
+  readonly problems: readonly Problem[]
+}
+
+export interface RetentionPolicy {
+  readonly last?: number | undefined
+  readonly hourly?: number | undefined
+  readonly daily?: number | undefined
+  readonly weekly?: number | undefined
+  readonly monthly?: number | undefined
+  readonly yearly?: number | undefined
+  readonly minAgeSeconds?: number | undefined
+  readonly timeZone?: string | undefined
+}
+
+export interface SavedRetention {
+  readonly machine: string | null
+  readonly policy: RetentionPolicy | null
+  readonly source: 'machine' | 'repository' | null
+}
+
+export interface RetainRequest {
+  readonly policy?: RetentionPolicy
+  readonly save?: boolean
+  readonly dryRun?: boolean
+}
+
+export interface RetainAnswer {
+  readonly saved: boolean
+  readonly machines: readonly {
+    readonly machine: string
+    readonly policy: RetentionPolicy
+    readonly source: 'given' | 'machine' | 'repository'
+    readonly dryRun: boolean
+    readonly points: readonly {
+      readonly point: string
+      readonly createdAt: string
+      readonly keep: boolean
+      readonly reasons: readonly string[]
+    }[]
+    readonly removed: readonly string[]
+    readonly freedBytes: number | null
+  }[]
+  readonly withoutPolicy: readonly string[]
+  readonly failed: readonly { readonly machine: string; readonly error: Problem }[]
+}
+
+export type JobRequest =
+  | { readonly kind: 'verify'; readonly sample?: number }
+  | { readonly kind: 'gc'; readonly dryRun?: boolean; readonly deadShare?: number; readonly rounds?: number }
+  | { readonly kind: 'reindex' }
+  | ({ readonly kind: 'retain'; readonly machine?: string } & RetainRequest)
+
+export interface JobProgress {
+  readonly done: number
+  readonly total: number
+  readonly unit: 'bytes' | 'packs' | 'machines'
+}
+
+export interface Job {
+  readonly id: string
+  readonly kind: JobRequest['kind']
+  readonly parameters: Readonly<Record<string, unknown>>
+  readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled'
+  readonly createdAt: string
+  readonly startedAt?: string
+  readonly endedAt?: string
+  /** More than 1 where a restart of the service interrupted it. */
+  readonly attempt: number
+  readonly by: string
+  readonly token?: string
+  readonly progress: JobProgress | null
+  /** What the command prints with --json; in state `done`. */
+  readonly result?: unknown
+  readonly error?: Problem
+}
