@@ -64,8 +64,9 @@ function restrict(name, files, forbidden, upward) {
       'no-restricted-syntax': [
         'error',
         {
-          selector: 'ImportExpression[source.value=/^[.]/], ImportExpression[source.type!="Literal"]',
-          message: 'Import own modules statically: the layers cannot be proven otherwise.',
+          selector: 'ImportExpression[source.value=/^[.][.]/], ImportExpression[source.type!="Literal"]',
+          message:
+            'Import what lies outside the own folder statically: the layers cannot be proven otherwise.',
         },
       ],
     },

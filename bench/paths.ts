@@ -15,4 +15,4 @@ function findRepositoryRoot(): string {
 export const repositoryRoot = findRepositoryRoot()
 
 /** The built command, as `npx everfold` runs it. */
-export const everfoldMain = join(repositoryRoot, 'dist/src/cli/main.js')
+export const everfoldMain = join(repositoryRoot, 'dist/bin/everfold.js')

@@ -10,7 +10,7 @@ import { ERROR_CLASSES } from '../src/errors.js'
 
 /** The built command; EVERFOLD_MAIN names another build to be tested. */
 export const MAIN =
-  process.env['EVERFOLD_MAIN'] ?? fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url))
+  process.env['EVERFOLD_MAIN'] ?? fileURLToPath(new URL('../dist/bin/everfold.js', import.meta.url))
 if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: these tests run the built command. npm run build`)
 
 /** Whatever a JSON document holds: expectations look at it, not the type checker. */

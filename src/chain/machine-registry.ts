@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 import { machineKey, machinesPrefix } from '../store/keys.js'

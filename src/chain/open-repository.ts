@@ -18,7 +18,7 @@ import { Repository } from './repository.js'
 export interface OpenOptions {
   /** What this process does, shown to whoever finds the repository taken. */
   readonly command: string
-  /** Is there work for threads? Then the first is started at once, beside the rest of opening. */
+  /** Is there work for threads? Then they are started at once, beside the rest of opening. */
   readonly threads?: boolean
   /** Called while a missing index is rebuilt. */
   readonly onRebuild?: RebuildProgress

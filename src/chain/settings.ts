@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 import { parseSettingsKey, settingsKey, settingsPrefix } from '../store/keys.js'

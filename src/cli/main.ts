@@ -12,7 +12,7 @@ for (const stream of [process.stdout, process.stderr])
 
 const json = process.argv.includes('--json')
 try {
-  await makeProgram().parseAsync()
+  await (await makeProgram(process.argv[2])).parseAsync()
 } catch (error) {
   if (!(error instanceof CommanderError)) process.exitCode = reportError(error, json)
   // The help that was asked for, or that is shown where no command was named, is out already.

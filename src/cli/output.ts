@@ -2,7 +2,8 @@ import prettyBytes from 'pretty-bytes'
 
 /** `1.5 GiB`. */
 export function bytes(count: number): string {
-  return prettyBytes(count, { binary: true, maximumFractionDigits: count < 1024 ? 0 : 1 })
+  // Options for digits would load the tables of all languages: 12 ms of every command.
+  return count < 1024 ? `${Math.round(count)} B` : prettyBytes(count, { binary: true })
 }
 
 /** `3.2 : 1`, or a dash. */

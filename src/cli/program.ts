@@ -1,19 +1,4 @@
 import { Command } from 'commander'
-import { addBackup } from './commands/backup.js'
-import { addDelete } from './commands/delete.js'
-import { addDeleteMachine } from './commands/delete-machine.js'
-import { addFold } from './commands/fold.js'
-import { addGc } from './commands/gc.js'
-import { addInit } from './commands/init.js'
-import { addPin, addUnpin } from './commands/pin.js'
-import { addPoints } from './commands/points.js'
-import { addReindex } from './commands/reindex.js'
-import { addRestore } from './commands/restore.js'
-import { addRetain } from './commands/retain.js'
-import { addServe } from './commands/serve.js'
-import { addStats } from './commands/stats.js'
-import { addToken } from './commands/token.js'
-import { addVerify } from './commands/verify.js'
 import { addServiceOptions } from './service-options.js'
 
 const EXAMPLES = `
@@ -31,28 +16,33 @@ Exit status: 0 done, 1 unexpected failure, 2 bad input, 3 not found, 4 busy or c
              5 damaged data, 6 a file or the store failed, 7 no space left,
              8 the backup is safe, but the retention after it failed.`
 
-/** In the order in which the help lists them. */
-const COMMANDS = [
-  addInit,
-  addBackup,
-  addPoints,
-  addRestore,
-  addVerify,
-  addRetain,
-  addPin,
-  addUnpin,
-  addFold,
-  addDelete,
-  addDeleteMachine,
-  addGc,
-  addReindex,
-  addStats,
-  addServe,
-  addToken,
-]
+type Add = (program: Command) => void
 
-/** The command line, ready to parse. It throws instead of exiting. */
-export function makeProgram(): Command {
+/** In the order in which the help lists them. Each is loaded when it is named: what it needs takes time to load. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  init: async () => (await import('./commands/init.js')).addInit,
+  backup: async () => (await import('./commands/backup.js')).addBackup,
+  points: async () => (await import('./commands/points.js')).addPoints,
+  restore: async () => (await import('./commands/restore.js')).addRestore,
+  verify: async () => (await import('./commands/verify.js')).addVerify,
+  retain: async () => (await import('./commands/retain.js')).addRetain,
+  pin: async () => (await import('./commands/pin.js')).addPin,
+  unpin: async () => (await import('./commands/pin.js')).addUnpin,
+  fold: async () => (await import('./commands/fold.js')).addFold,
+  delete: async () => (await import('./commands/delete.js')).addDelete,
+  'delete-machine': async () => (await import('./commands/delete-machine.js')).addDeleteMachine,
+  gc: async () => (await import('./commands/gc.js')).addGc,
+  reindex: async () => (await import('./commands/reindex.js')).addReindex,
+  stats: async () => (await import('./commands/stats.js')).addStats,
+  serve: async () => (await import('./commands/serve.js')).addServe,
+  token: async () => (await import('./commands/token.js')).addToken,
+}
+
+/**
+ * The command line, ready to parse. It throws instead of exiting.
+ * @param named  The command that is going to be asked for, if that is known: no other is loaded then.
+ */
+export async function makeProgram(named: string | undefined): Promise<Command> {
   const program = new Command('everfold')
     .description('Deduplicating incremental backup of disks, kept as one full and incrementals for ever.')
     .version('0.1.0')
@@ -60,7 +50,9 @@ export function makeProgram(): Command {
     // main says what is wrong, with its code.
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
-  for (const add of COMMANDS) add(program)
+  const load = named === undefined ? undefined : COMMANDS[named]
+  const wanted = load === undefined ? Object.values(COMMANDS) : [load]
+  for (const add of await Promise.all(wanted.map((command) => command()))) add(program)
   for (const command of allOf(program)) {
     command.exitOverride()
     // Those that only hold others take no options.

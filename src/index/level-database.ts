@@ -69,7 +69,9 @@ export async function openDatabase(
     if (created) await mkdir(path, { recursive: true })
     else if (options.checkTables !== false) await checkTables(path)
     // Commands that need no index do not load LevelDB, either.
-    const { Level } = await import('level')
+    const {
+      default: { Level },
+    } = await import('level')
     db = new Level<Uint8Array, Buffer>(path, {
       keyEncoding: 'view',
       valueEncoding: 'buffer',

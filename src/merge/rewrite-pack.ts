@@ -1,6 +1,7 @@
 import type { Repository } from '../chain/repository.js'
 import { decodeJob } from '../pack/chunk-reader.js'
-import { CHUNK_GOOD, type DecodeResult } from '../pack/jobs.js'
+import { CHUNK_GOOD } from '../pack/chunk-state.js'
+import type { DecodeResult } from '../pack/jobs.js'
 import {
   CODEC_RAW,
   decodePackDirectory,

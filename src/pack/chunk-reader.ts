@@ -2,8 +2,9 @@ import { EverfoldError, isEverfoldError } from '../errors.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader } from '../store/store.js'
 import type { PackCatalog } from './catalog.js'
+import { CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
 import type { Crew } from './crew.js'
-import { CHUNK_GOOD, CHUNK_HASH_WRONG, type DecodeJob } from './jobs.js'
+import type { DecodeJob } from './jobs.js'
 import { chunkAt, frameOfChunk, isPresent, type PackDirectory } from './pack-format.js'
 
 /** Plain bytes that one task gives back at most (or one chunk, if that is larger). */

@@ -26,7 +26,7 @@ export interface Crew {
 /** A thread without work stays this long: its start costs more than its memory. */
 const IDLE_TIMEOUT_MS = 60_000
 
-/** Works on threads: one from the first job (or {@link prepare}) on, more as jobs wait. */
+/** Works on threads: one from the first job on, more as jobs wait; or all from {@link prepare} on. */
 export class ThreadCrew implements Crew {
   readonly size: number
   #threads: Promise<Piscina> | undefined
@@ -51,9 +51,9 @@ export class ThreadCrew implements Crew {
     return this.#run('decode', job, job.stored) as Promise<DecodeResult>
   }
 
-  /** Starts the first thread now, while the caller does other things. */
+  /** Starts all threads now, while the caller does other things. */
   prepare(): void {
-    this.#threads ??= startThreads(this.size)
+    this.#threads ??= startThreads(this.size, this.size)
     // Whoever gives it a job hears of a failure.
     this.#threads.catch(() => undefined)
   }
@@ -65,17 +65,17 @@ export class ThreadCrew implements Crew {
   }
 
   async #run(name: string, job: object, handedOver: ArrayBuffer): Promise<unknown> {
-    this.#threads ??= startThreads(this.size)
+    this.#threads ??= startThreads(this.size, 1)
     return (await this.#threads).run(job, { name, transferList: [handedOver] })
   }
 }
 
 /** Commands that need no threads do not load what starts them, either. */
-async function startThreads(size: number): Promise<Piscina> {
+async function startThreads(size: number, atOnce: number): Promise<Piscina> {
   const { Piscina } = await import('piscina')
   return new Piscina({
     filename: workerFile(),
-    minThreads: 1,
+    minThreads: atOnce,
     maxThreads: size,
     idleTimeout: IDLE_TIMEOUT_MS,
     concurrentTasksPerWorker: 1,
@@ -86,8 +86,6 @@ async function startThreads(size: number): Promise<Piscina> {
 /** Threads load built JavaScript, also when this module runs from TypeScript source under the test runner. */
 function workerFile(): string {
   const here = import.meta.url
-  const built = here.endsWith('.ts')
-    ? here.replace('/src/pack/crew.ts', '/dist/src/pack/worker.js')
-    : here.replace('/crew.js', '/worker.js')
-  return fileURLToPath(built)
+  const folder = here.endsWith('.ts') ? here.replace('/src/pack/crew.ts', '/dist/src/pack/') : here
+  return fileURLToPath(new URL('worker.js', folder))
 }

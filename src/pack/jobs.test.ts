@@ -5,17 +5,8 @@ import binding from 'zstd-napi/binding.js'
 import { flipped, sampleChunks } from '../../test/format-samples.js'
 import { sha256 } from '../checksum.js'
 import { FastCdc } from '../chunker/fastcdc.js'
-import {
-  CHUNK_FRAME_DAMAGED,
-  CHUNK_GOOD,
-  CHUNK_HASH_WRONG,
-  type DecodeJob,
-  type EncodeResult,
-  runCut,
-  runDecode,
-  runEncode,
-  runHash,
-} from './jobs.js'
+import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
+import { type DecodeJob, type EncodeResult, runCut, runDecode, runEncode, runHash } from './jobs.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /** Chunks in a batch, with `gap` bytes that are not wanted before each, in frames of `perFrame`. */

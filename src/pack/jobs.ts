@@ -2,6 +2,7 @@ import binding from 'zstd-napi/binding.js'
 import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
 import { FastCdc } from '../chunker/fastcdc.js'
 import { hashChunks } from '../chunker/hash.js'
+import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /*
@@ -208,12 +209,6 @@ export interface DecodeJob {
   /** n × 32 bytes. */
   readonly hashes: Uint8Array
 }
-
-export const CHUNK_GOOD = 0
-/** The stored bytes fail the frame's CRC or do not decompress. */
-export const CHUNK_FRAME_DAMAGED = 1
-/** The plain bytes do not have the chunk's hash. */
-export const CHUNK_HASH_WRONG = 2
 
 export interface DecodeResult {
   /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. */

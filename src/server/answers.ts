@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /* What the routes answer, as schemas: documented in /openapi.json, and held against real answers by the tests. */
 

@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Answer } from './route.js'
 
 export const formatQuery = z.strictObject({

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ACCESS } from './access.js'
 import { PROBLEM_TYPE, problemSchema } from './problem.js'
 import type { AnswerDocument, Route } from './route.js'

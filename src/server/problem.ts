@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERROR_CLASSES, EverfoldError, isEverfoldError } from '../errors.js'
 
 export const PROBLEM_TYPE = 'application/problem+json'

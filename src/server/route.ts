@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
 import type { Service } from './service.js'

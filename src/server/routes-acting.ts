@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { deleteMachine, deletePoint, foldTo } from '../merge/fold.js'
 import { PIN_REASON_LENGTH_MAX, pin, unpin } from '../merge/pins.js'

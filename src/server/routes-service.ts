@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { openApiDocument } from './openapi.js'
 import { noParams, noQuery, type Route, route } from './route.js'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { noParams, noQuery, type Route, route } from './route.js'
 import { createdTokenSchema, tokenRequestSchema, tokenSchema, tokensSchema } from './token-schemas.js'
 

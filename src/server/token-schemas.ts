@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ROLES } from './roles.js'
 import { TOKEN_MACHINES_MAX, TOKEN_NAME_LENGTH_MAX } from './token-list.js'
 
