@@ -37,7 +37,7 @@ function bar(what: string, amount: (count: number) => string): ProgressView {
   }
   // Loaded only where it is shown; what comes meanwhile is shown then.
   import('cli-progress').then(
-    ({ SingleBar, Presets }) => {
+    ({ default: { SingleBar, Presets } }) => {
       view = new SingleBar(
         {
           stream: process.stderr,

@@ -44,7 +44,8 @@ export class Metrics {
   }
 
   static async create(repository: Repository): Promise<Metrics> {
-    return new Metrics(await import('prom-client'), repository)
+    const { default: prom } = await import('prom-client')
+    return new Metrics(prom, repository)
   }
 
   observe(route: string, method: string, status: number, seconds: number): void {
