@@ -16,7 +16,7 @@ export class Metrics {
   readonly #unreadable: Gauge
   readonly #frames: Gauge<'state'>
 
-  private constructor(prom: typeof Prometheus, repository: Repository) {
+  private constructor(prom: (typeof Prometheus)['default'], repository: Repository) {
     const registers = [(this.#registry = new prom.Registry())]
     this.#repository = repository
     prom.collectDefaultMetrics({ register: this.#registry })
