@@ -48,6 +48,7 @@ export const ERROR_CLASSES = {
   UNAUTHENTICATED: { http: 401, exit: 2 },
   FORBIDDEN: { http: 403, exit: 2 },
   TOKEN_UNKNOWN: { http: 404, exit: 3 },
+  JOB_UNKNOWN: { http: 404, exit: 3 },
   ROUTE_UNKNOWN: { http: 404, exit: 3 },
   METHOD_NOT_ALLOWED: { http: 405, exit: 2 },
   REQUEST_TIMEOUT: { http: 408, exit: 1 },

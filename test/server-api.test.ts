@@ -14,6 +14,7 @@ let at: Workspace
 let served: Served
 let admin: string
 let points: string[]
+let job: string
 
 beforeAll(async () => {
   at = await Workspace.make()
@@ -26,6 +27,8 @@ beforeAll(async () => {
   await at.ok('backup', 'db, "1"', 'vda=other')
   served = await Served.start(at)
   admin = served.adminToken ?? ''
+  job = (await served.post('/v1/jobs', admin, { kind: 'gc', dryRun: true })).id
+  await (await served.fetch(`/v1/jobs/${job}/events`, admin)).text()
 })
 afterAll(async () => {
   expect(await served.stop()).toBe(0)
@@ -194,7 +197,8 @@ describe('/openapi.json', () => {
   })
 
   it.each(ROUTES.filter((route) => route.method === 'get'))('tells the truth about $name', async (route) => {
-    const path = route.path.replace('{machine}', 'web1').replace('{point}', 'latest').replace('{disk}', 'vda')
+    const names: Readonly<Record<string, string>> = { machine: 'web1', point: 'latest', disk: 'vda', job }
+    const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name] ?? 'nothing')
     const response = await served.fetch(path, admin)
     expect(response.status).toBe(200)
     const [type = ''] = (response.headers.get('content-type') ?? '').split(';')
@@ -224,6 +228,11 @@ const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   deletePoint: ['operator', 'admin'],
   foldMachine: ['operator', 'admin'],
   deleteMachine: ['admin'],
+  startJob: ['operator', 'admin'],
+  listJobs: ['operator', 'admin'],
+  getJob: ['operator', 'admin'],
+  followJob: ['operator', 'admin'],
+  cancelJob: ['operator', 'admin'],
   listTokens: ['admin'],
   createToken: ['admin'],
   revokeToken: ['admin'],

@@ -1,7 +1,9 @@
+import { stopIfCancelled } from '../cancellation.js'
 import { isEverfoldError } from '../errors.js'
 import { listPacks, type PackPlace, readPackDirectory } from '../pack/catalog.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import { settleAll } from '../settle-all.js'
 import { bundlesPrefix, packsPrefix } from '../store/keys.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChunkIndex } from './chunk-index.js'
@@ -21,12 +23,16 @@ export interface RebuildProgress {
   (done: number, total: number): void
 }
 
-/** Empties the index and fills it from the packs' directories: store → index. @throws STORE_FAILED, STORE_FULL */
+/**
+ * Empties the index and fills it from the packs' directories: store → index. Cut short, it has left an index that lacks some.
+ * @throws STORE_FAILED, STORE_FULL, CANCELLED
+ */
 export async function rebuildIndex(
   store: StoreReader,
   quarantine: Quarantine,
   index: ChunkIndex,
   progress?: RebuildProgress,
+  signal?: AbortSignal,
 ): Promise<RebuildResult> {
   const newest = await newestPlaces(store, quarantine)
   await index.clear()
@@ -36,6 +42,7 @@ export async function rebuildIndex(
   const queue = newest.values()
   const worker = async (): Promise<void> => {
     for (const place of queue) {
+      stopIfCancelled(signal)
       try {
         const directory = await readPackDirectory(store, place)
         await index.addPack(place.packId, directory.hashes, exceptions(directory, quarantine))
@@ -47,7 +54,7 @@ export async function rebuildIndex(
       progress?.(++done, newest.length)
     }
   }
-  await Promise.all(Array.from({ length: READS_IN_FLIGHT }, worker))
+  await settleAll(Array.from({ length: READS_IN_FLIGHT }, worker))
   return { packs: newest.length, chunks, damaged }
 }
 

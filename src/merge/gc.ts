@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import type { Fence, WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
@@ -20,6 +21,7 @@ import {
 import { type JoinCandidate, joinPacks } from './join-packs.js'
 import { allHeads, markHeads, partOf, partsOf } from './live.js'
 import { rewritePack } from './rewrite-pack.js'
+import { spentJobRecords } from './spent-jobs.js'
 import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
 
 export interface GcOptions {
@@ -30,6 +32,8 @@ export interface GcOptions {
   /** Completed rounds, after the one that condemned it, that an object lies in quarantine. */
   readonly graceRounds?: number
   readonly onProgress?: (done: number, total: number) => void
+  /** Ends the round early, between two steps; the next one finds what it left. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface GcResult {
@@ -71,7 +75,7 @@ const QUARANTINE_RECORDS_KEPT = 2
  * Finds what no point needs and gives its space back, beside backups, folds and restores. Interrupted at any step, it can start again. The
  * order is that of invariant 2: out of reach in chain state (before we begin), out of the index, condemned, removed.
  * @throws ARGUMENT_INVALID; CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND: it is not certain what is needed, and
- *         nothing was removed; STORE_FAILED, STORE_FULL
+ *         nothing was removed; STORE_FAILED, STORE_FULL, CANCELLED
  */
 export async function collectGarbage(repository: Repository, options: GcOptions = {}): Promise<GcResult> {
   const deadShareMax = options.deadShareMax ?? DEAD_SHARE_MAX_DEFAULT
@@ -176,9 +180,10 @@ class Collection {
     let done = 0
     for (let part = 0; part < parts; part++) {
       const isOurs = (packId: string): boolean => partOf(packId, parts) === part
-      const references = await markHeads(this.#repository, heads, isOurs)
+      const references = await markHeads(this.#repository, heads, isOurs, this.#options.signal)
       const ours = [...places].filter(([packId]) => isOurs(packId)).map(([, generations]) => generations)
       for await (const surveyed of surveyAll(this.#repository, ours, references)) {
+        stopIfCancelled(this.#options.signal)
         await this.#sweepPack(surveyed, small)
         this.#options.onProgress?.(++done, places.size)
       }
@@ -192,6 +197,7 @@ class Collection {
       await this.#finishRound()
       await this.#sweepRuns(heads)
       await this.#sweepStates(heads)
+      await this.#sweepJobs()
     }
     const waiting = await this.#waitingBytes()
     return {
@@ -347,13 +353,17 @@ class Collection {
     small: readonly JoinCandidate[],
     places: ReadonlyMap<string, readonly PackPlace[]>,
   ): Promise<void> {
-    const joined = await joinPacks(this.#repository, small, this.#fence, this.#options.dryRun === true)
+    const { dryRun, signal } = this.#options
+    const joined = await joinPacks(this.#repository, small, this.#fence, dryRun === true, signal)
     this.#counts.joinedPacks += joined.packs.length
     this.#counts.writtenBytes += joined.writtenBytes
     for (const packId of joined.packs) {
       for (const place of places.get(packId) ?? []) this.#condemn(place)
     }
-    for (const pack of joined.leftSparse) await this.#rewrite(pack)
+    for (const pack of joined.leftSparse) {
+      stopIfCancelled(signal)
+      await this.#rewrite(pack)
+    }
   }
 
   /** A bundle goes as a whole: once none of its packs is the one to read. */
@@ -443,6 +453,7 @@ class Collection {
     for await (const object of this.#repository.store.list(runsPrefix())) {
       const run = parseRunKey(object.key)
       if (run === undefined || named.has(`${run.machine}/${run.id}`) || this.#fence.used(run.id)) continue
+      stopIfCancelled(this.#options.signal)
       await this.#remove(object.key, object.sizeBytes)
     }
   }
@@ -455,6 +466,7 @@ class Collection {
         const sequence = parseChainKey(object.key)?.sequence
         if (sequence !== undefined && sequence < head.sequence - CHAIN_STATES_KEPT) old.push(sequence)
       }
+      stopIfCancelled(this.#options.signal)
       for (const sequence of old.sort((a, b) => a - b))
         await this.#remove(chainKey(head.machine, sequence), 0)
     }
@@ -464,6 +476,11 @@ class Collection {
       if (number !== undefined && number < newest - QUARANTINE_RECORDS_KEPT)
         await this.#remove(object.key, object.sizeBytes)
     }
+  }
+
+  /** Records of jobs that are over: what their last one replaced, and all of the oldest; each job's last record goes last. */
+  async #sweepJobs(): Promise<void> {
+    for (const key of await spentJobRecords(this.#repository.store)) await this.#remove(key, 0)
   }
 
   async #remove(key: string, sizeBytes: number): Promise<void> {

@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { Fence } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { type BundleMember, encodeBundleTail } from '../pack/bundle-format.js'
@@ -27,12 +28,13 @@ export interface JoinResult {
 /** Fewer are left as they are: joining costs a copy, and pays only when it saves many objects. */
 const JOINED_MIN = 8
 
-/** Joins small packs, leaving their dead chunks out, into bundles of about the size of a pack. @throws STORE_FAILED, STORE_FULL */
+/** Joins small packs, leaving their dead chunks out, into bundles of about the size of a pack. @throws STORE_FAILED, STORE_FULL, CANCELLED */
 export async function joinPacks(
   repository: Repository,
   candidates: readonly JoinCandidate[],
   fence: Fence,
   dryRun: boolean,
+  signal?: AbortSignal,
 ): Promise<JoinResult> {
   if (candidates.length < JOINED_MIN)
     return {
@@ -53,6 +55,7 @@ export async function joinPacks(
   }
   try {
     for (const { pack } of candidates) {
+      stopIfCancelled(signal)
       // Someone may have begun to use it since it was surveyed.
       if (fence.used(pack.place.packId)) continue
       await draft.take(pack)

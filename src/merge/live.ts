@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import { listingIncomplete } from '../chain/chains.js'
 import { type ExtentList, PackTable, ZEROS } from '../chain/extent-list.js'
@@ -144,18 +145,22 @@ export function partOf(packId: string, parts: number): number {
 
 /**
  * Marks everything that heads refer to in the packs that `wants` names, with one tag for all. Memory: the references, and a few segments.
- * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED
+ * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED, CANCELLED
  */
 export async function markHeads(
   repository: Repository,
   heads: readonly ChainState[],
   wants?: (packId: string) => boolean,
+  signal?: AbortSignal,
 ): Promise<References> {
   const references = new References(wants)
   const lists = inOrder(segmentsOf(heads), SEGMENTS_AHEAD, ({ machine, segment }) =>
     readSegment(repository.store, machine, segment, references.packs),
   )
-  for await (const list of lists) references.add(list, 0)
+  for await (const list of lists) {
+    stopIfCancelled(signal)
+    references.add(list, 0)
+  }
   return references
 }
 

@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { RetentionPolicy } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
@@ -13,6 +14,10 @@ export interface RetainOptions {
   readonly defaultPolicy?: RetentionPolicy
   /** Only tell what would be removed. */
   readonly dryRun?: boolean
+  /** Of all machines: those that are done. */
+  readonly onProgress?: (done: number, total: number) => void
+  /** Ends it between two machines. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface RetainedPoint {
@@ -49,7 +54,7 @@ const ATTEMPTS_MAX = 5
  * Removes the points of a machine that its policy does not keep, or those of all machines.
  * @throws if a machine is named: POLICY_INVALID, also if it has no policy; MACHINE_UNKNOWN, CHAIN_DAMAGED, and as
  *         savedPolicy and removePoints: nothing was changed then. For all machines: POLICY_INVALID, if `policy` is; what
- *         fails for one machine is in the report.
+ *         fails for one machine is in the report. CANCELLED.
  */
 export async function retain(
   repository: Repository,
@@ -84,7 +89,10 @@ async function retainAll(repository: Repository, options: RetainOptions): Promis
   const failed: { machine: string; error: unknown }[] = []
   // Before anything is removed by it.
   if (options.policy !== undefined) decideRetention([], options.policy, 0)
-  for (const machine of await repository.chains.allMachines()) {
+  const names = await repository.chains.allMachines()
+  for (const [done, machine] of names.entries()) {
+    options.onProgress?.(done, names.length)
+    stopIfCancelled(options.signal)
     try {
       if (((await repository.chains.find(machine))?.state.points.length ?? 0) === 0) continue
       const result = await retainMachine(repository, machine, options)

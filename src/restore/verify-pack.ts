@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
@@ -6,6 +7,7 @@ import { decodeJob } from '../pack/chunk-reader.js'
 import { CHUNK_GOOD } from '../pack/chunk-state.js'
 import type { DecodeResult } from '../pack/jobs.js'
 import { isPresent, PACK_HEADER_BYTES, type PackDirectory, packHeader } from '../pack/pack-format.js'
+import { settleAll } from '../settle-all.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { DamageMap } from './damage.js'
 
@@ -21,15 +23,16 @@ export interface VerifiedPack {
 
 export const NOTHING_VERIFIED: VerifiedPack = { chunks: 0, bytes: 0 }
 
-/** Checks one pack object, or a sample of its frames; one that is removed meanwhile is passed over. @throws STORE_FAILED */
+/** Checks one pack object, or a sample of its frames; one that is removed meanwhile is passed over. @throws STORE_FAILED, CANCELLED */
 export async function verifyPack(
   repository: Repository,
   object: PackPlace,
   sample: number,
   damage: DamageMap,
+  signal: AbortSignal | undefined,
 ): Promise<VerifiedPack> {
   try {
-    return await verifyObject(repository, object, sample, damage)
+    return await verifyObject(repository, object, sample, damage, signal)
   } catch (error) {
     if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
     damage.forget(object.packId, object.key)
@@ -42,7 +45,9 @@ async function verifyObject(
   object: PackPlace,
   sample: number,
   damage: DamageMap,
+  signal: AbortSignal | undefined,
 ): Promise<VerifiedPack> {
+  stopIfCancelled(signal)
   let directory: PackDirectory
   try {
     directory = await readPackDirectory(repository.store, object)
@@ -60,10 +65,11 @@ async function verifyObject(
   let chunks = 0
   let bytes = 0
   const gate = new Gate(READS_IN_FLIGHT)
-  await Promise.all(
+  await settleAll(
     [...frameGroups(directory)].map(async (group) => {
       await gate.enter()
       try {
+        stopIfCancelled(signal)
         if (sample < 1 && randomShare(repository) >= sample) return
         chunks += await verifyFrames(repository, object, directory, group, damage)
         bytes += (directory.frameOffset[group.end] ?? 0) - (directory.frameOffset[group.first] ?? 0)

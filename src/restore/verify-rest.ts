@@ -1,4 +1,5 @@
 import { MalformedError } from '../binary.js'
+import { stopIfCancelled } from '../cancellation.js'
 import { decodeChainState } from '../chain/chain-state.js'
 import { PackTable } from '../chain/extent-list.js'
 import type { Repository } from '../chain/repository.js'
@@ -7,8 +8,10 @@ import { isEverfoldError } from '../errors.js'
 import { openSealedJson } from '../sealed-json.js'
 import {
   chainsPrefix,
+  jobsPrefix,
   machinesPrefix,
   parseChainKey,
+  parseJobKey,
   parseRunKey,
   quarantinePrefix,
   runsPrefix,
@@ -26,17 +29,23 @@ const CHECKS: readonly (readonly [string, (key: string, bytes: Uint8Array) => st
   [settingsPrefix, checkNumbered],
   [quarantinePrefix, checkNumbered],
   [tokensPrefix, checkNumbered],
+  [jobsPrefix, checkJob],
 ]
 
 /**
  * Checks what no point depends on (superseded chain states, runs that a killed backup left, small records), so that a flipped
- * bit is found wherever it is. What `damage` knows of already is passed over. @throws STORE_FAILED
+ * bit is found wherever it is. What `damage` knows of already is passed over. @throws STORE_FAILED, CANCELLED
  */
-export async function verifyRest(repository: Repository, damage: DamageMap): Promise<void> {
+export async function verifyRest(
+  repository: Repository,
+  damage: DamageMap,
+  signal?: AbortSignal,
+): Promise<void> {
   const { store } = repository
   for (const [prefix, check] of CHECKS)
     for await (const { key } of store.list(prefix)) {
       if (damage.has(key)) continue
+      stopIfCancelled(signal)
       try {
         const problem = await readAgainIfDamaged(
           async () => check(key, await store.readAll(key)),
@@ -75,4 +84,11 @@ function checkRun(key: string, bytes: Uint8Array): string | undefined {
 function checkNumbered(key: string, bytes: Uint8Array): string | undefined {
   const number = Number(key.slice(key.lastIndexOf('/') + 1))
   return openSealedJson(bytes)?.['number'] === number ? undefined : 'it is damaged'
+}
+
+function checkJob(key: string, bytes: Uint8Array): string | undefined {
+  const named = parseJobKey(key)
+  const record = openSealedJson(bytes)
+  const isWhole = named !== undefined && record?.['number'] === named.number && record['step'] === named.step
+  return isWhole ? undefined : 'this record of a job is damaged'
 }

@@ -1,3 +1,4 @@
+import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import { readChainHead } from '../chain/chains.js'
 import { PackTable } from '../chain/extent-list.js'
@@ -7,6 +8,7 @@ import { readSegment, type SegmentRef } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { listPacks, type PackPlace, placeOf } from '../pack/catalog.js'
+import { settleAll } from '../settle-all.js'
 import { chainKey, chainsPrefix, packKey } from '../store/keys.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { quarantineDamage } from './quarantine-damage.js'
@@ -17,6 +19,8 @@ export interface VerifyOptions {
   /** Share of the data that is read, 0 < sample ≤ 1. Metadata is always checked whole. */
   readonly sample: number
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void
+  /** Ends it early; what was found by then is not recorded. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export interface VerifyResult {
@@ -38,7 +42,7 @@ const PACKS_IN_FLIGHT = 2
 /**
  * Proves the points from the store alone: chain states, runs, packs, and every chunk against its hash.
  * What is damaged is recorded, so that no new point refers to it and it heals when its chunks come again; nothing is deleted.
- * @throws STORE_FAILED, never for what is damaged: that is in the result
+ * @throws STORE_FAILED, CANCELLED, never for what is damaged: that is in the result
  */
 export async function verifyRepository(
   repository: Repository,
@@ -59,9 +63,9 @@ async function verifyPinned(
 ): Promise<VerifyResult> {
   const damage = new DamageMap()
   const states = await verifyChains(repository, damage, pins)
-  const needed = await verifyRuns(repository, states, damage, pins)
+  const needed = await verifyRuns(repository, states, damage, pins, options.signal)
   const data = await verifyPacks(repository, needed, damage, options)
-  await verifyRest(repository, damage)
+  await verifyRest(repository, damage, options.signal)
   const damaged = await damage.locate(repository, states)
   await quarantineDamage(repository, damage.damagedPacks(), options.sample < 1)
   return {
@@ -114,6 +118,7 @@ async function verifyRuns(
   states: readonly ChainState[],
   damage: DamageMap,
   pins: WorkPins,
+  signal: AbortSignal | undefined,
 ): Promise<Set<string>> {
   const needed = new Set<string>()
   for (const state of states) {
@@ -122,6 +127,7 @@ async function verifyRuns(
       for (const segment of disk.run.segments) {
         if (seen.has(segment.id)) continue
         seen.add(segment.id)
+        stopIfCancelled(signal)
         const packs = new PackTable()
         try {
           await readSegment(repository.store, state.machine, segment, packs)
@@ -156,23 +162,32 @@ async function verifyPacks(
   let chunks = 0
   let readBytes = 0
   let done = 0
-  await Promise.all(
+  // One that fails ends the others too, and they are waited for: nothing goes on reading behind its back.
+  const failed = new AbortController()
+  let first: { readonly error: unknown } | undefined
+  const signal =
+    options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal])
+  await settleAll(
     found.map(async (object) => {
       await gate.enter()
       try {
-        const read = await verifyPack(repository, object, options.sample, damage)
+        const read = await verifyPack(repository, object, options.sample, damage, signal)
         chunks += read.chunks
         readBytes += read.bytes
         done += object.sizeBytes
         options.onProgress?.(done, totalBytes)
+      } catch (error) {
+        first ??= { error }
+        failed.abort()
       } finally {
         gate.leave()
       }
     }),
   )
+  if (first !== undefined) throw first.error
   for (const packId of needed) {
     if (damage.knows(packId)) continue
-    const read = await verifyUnlisted(repository, packId, options.sample, damage)
+    const read = await verifyUnlisted(repository, packId, options.sample, damage, options.signal)
     chunks += read.chunks
     readBytes += read.bytes
   }
@@ -185,10 +200,12 @@ async function verifyUnlisted(
   packId: string,
   sample: number,
   damage: DamageMap,
+  signal: AbortSignal | undefined,
 ): Promise<VerifiedPack> {
   repository.catalog.forget(packId)
   try {
-    return await verifyPack(repository, placeOf(await repository.catalog.directory(packId)), sample, damage)
+    const place = placeOf(await repository.catalog.directory(packId))
+    return await verifyPack(repository, place, sample, damage, signal)
   } catch (error) {
     if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
     const missing = error.code === 'OBJECT_NOT_FOUND'

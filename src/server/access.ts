@@ -1,4 +1,6 @@
-import type { Role } from './roles.js'
+import { EverfoldError } from '../errors.js'
+import { coversAll, coversMachine, type Role } from './roles.js'
+import type { TokenInfo } from './token-book.js'
 
 /** Who may call a route. */
 export type Access =
@@ -38,7 +40,25 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   deletePoint: CHANGE,
   foldMachine: CHANGE,
   deleteMachine: { roles: ['admin'], machines: 'its own' },
+  startJob: CHANGE,
+  listJobs: CHANGE,
+  getJob: CHANGE,
+  followJob: CHANGE,
+  cancelJob: CHANGE,
   listTokens: ADMIN,
   createToken: ADMIN,
   revokeToken: ADMIN,
+}
+
+/**
+ * For routes that name a machine elsewhere than in their address.
+ * @param machine  undefined: it is about all of them
+ * @throws FORBIDDEN, the same whether or not there is such a machine: who may not see it does not learn
+ */
+export function requireMachine(token: TokenInfo | undefined, machine: string | undefined): void {
+  const patterns = token?.machines ?? []
+  if (machine === undefined && !coversAll(patterns))
+    throw new EverfoldError('FORBIDDEN', 'This takes a token for all machines.')
+  if (machine !== undefined && !coversMachine(patterns, machine))
+    throw new EverfoldError('FORBIDDEN', `This token is not for the machine "${machine}".`)
 }

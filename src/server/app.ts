@@ -2,11 +2,10 @@ import type { Express, NextFunction, Request, Response } from 'express'
 import type { Logger } from 'pino'
 import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
-import { ACCESS } from './access.js'
+import { ACCESS, requireMachine } from './access.js'
 import { readBody } from './body.js'
 import { Login } from './login.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
-import { coversAll, coversMachine } from './roles.js'
 import type { Answer, Facts, Route } from './route.js'
 import { ROUTES } from './routes.js'
 import type { Service } from './service.js'
@@ -147,10 +146,8 @@ function checkAccess(route: Route, token: TokenInfo | undefined, machine: string
       'FORBIDDEN',
       `This takes a token with the role ${access.roles.join(' or ')}; this one is for ${token.role}.`,
     )
-  if (access.machines === 'all' && !coversAll(token.machines))
-    throw new EverfoldError('FORBIDDEN', 'This takes a token for all machines.')
-  if (machine !== undefined && !coversMachine(token.machines, machine))
-    throw new EverfoldError('FORBIDDEN', `This token is not for the machine "${machine}".`)
+  if (access.machines === 'all') requireMachine(token, undefined)
+  if (machine !== undefined) requireMachine(token, machine)
 }
 
 /** Each parameter once. @throws ARGUMENT_INVALID */

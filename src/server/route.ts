@@ -27,7 +27,7 @@ export interface Call<P, Q, B> {
 
 /** What a route answers: a document, or `sent` if it has written the answer itself. */
 export type Answer =
-  | { readonly status?: 200 | 201; readonly json: unknown }
+  | { readonly status?: 200 | 201 | 202; readonly json: unknown }
   | { readonly text: string; readonly type: string }
   | 'sent'
 

@@ -3,10 +3,11 @@ import type { Route } from './route.js'
 import { actingRoutes } from './routes-acting.js'
 import { diskRoutes } from './routes-disk.js'
 import { figureRoutes } from './routes-figures.js'
+import { jobRoutes } from './routes-jobs.js'
 import { serviceRoutes } from './routes-service.js'
 import { tokenRoutes } from './routes-tokens.js'
 
-const others = [...figureRoutes, ...diskRoutes, ...actingRoutes, ...tokenRoutes]
+const others = [...figureRoutes, ...diskRoutes, ...actingRoutes, ...jobRoutes, ...tokenRoutes]
 
 /** The whole API. */
 export const ROUTES: readonly Route[] = [...serviceRoutes(others), ...others]

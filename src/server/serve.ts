@@ -7,6 +7,7 @@ import type { Repository } from '../chain/repository.js'
 import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { makeApp } from './app.js'
 import { DiskReaders } from './disk-readers.js'
+import { JobQueue } from './job-queue.js'
 import { Metrics } from './metrics.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
 import type { Service } from './service.js'
@@ -79,12 +80,14 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     tokens: book,
     readers,
     metrics: await Metrics.create(repository),
+    jobs: new JobQueue(repository, log),
     log,
     isStopping: () => stopping,
   }
   const server = await makeServer(await makeApp(service), options.tls)
   await listen(server, options.listen)
   const first = state === 'valid' ? undefined : await book.create({ name: 'first admin', role: 'admin' })
+  service.jobs.begin()
   const url = urlOf(server, options.tls !== undefined)
   log.info({ url, repository: repository.config.id }, 'listening')
   let stopped: Promise<void> | undefined
@@ -94,7 +97,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     stop: async () => {
       if (stopped !== undefined) server.closeAllConnections()
       stopping = true
-      stopped ??= close(server).then(() => {
+      stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(() => {
         readers.close()
         log.info('stopped')
       })

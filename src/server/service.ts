@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
 import type { DiskReaders } from './disk-readers.js'
+import type { JobQueue } from './job-queue.js'
 import type { Metrics } from './metrics.js'
 import type { TokenBook } from './token-book.js'
 
@@ -10,6 +11,7 @@ export interface Service {
   readonly tokens: TokenBook
   readonly readers: DiskReaders
   readonly metrics: Metrics
+  readonly jobs: JobQueue
   readonly log: Logger
   /** The service is on its way out: no new work. */
   readonly isStopping: () => boolean

@@ -10,6 +10,7 @@
  *   machines/<number>                 every machine that ever had a chain, likewise
  *   quarantine/<number>               what is condemned or damaged, likewise
  *   tokens/<number>                   who may use the service, likewise
+ *   jobs/<number>/<step>              what the service does in the background: a job's newest step holds
  *
  * Parsers give undefined for anything that the builders could not have made. Builders assert: a bad id or
  * number is a bug of ours.
@@ -166,4 +167,23 @@ export function tokensKey(number: number): string {
 export function parseTokensKey(key: string): number | undefined {
   const [, digits] = /^tokens\/([0-9]{12})$/u.exec(key) ?? []
   return digits === undefined ? undefined : Number(digits)
+}
+
+export const jobsPrefix = 'jobs/'
+
+/** The step that is a job's last. */
+export const JOB_STEP_END = 999
+
+/** A record of a job of the service, see server/job-list.ts: jobs are numbered upwards, and their steps too. */
+export function jobKey(number: number, step: number): string {
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  assert(Number.isSafeInteger(step) && step >= 0 && step <= JOB_STEP_END, `not a step: ${step}`)
+  return `${jobsPrefix}${String(number).padStart(12, '0')}/${String(step).padStart(3, '0')}`
+}
+
+export function parseJobKey(key: string): { number: number; step: number } | undefined {
+  const [, number, step] = /^jobs\/([0-9]{12})\/([0-9]{3})$/u.exec(key) ?? []
+  return number === undefined || step === undefined
+    ? undefined
+    : { number: Number(number), step: Number(step) }
 }

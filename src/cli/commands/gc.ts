@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
+import { ROUNDS_MAX } from '../../merge/gc-rounds.js'
 import { bytes } from '../output.js'
 import { parseShare, parseWhole } from '../parse.js'
 import { showProgress } from '../progress.js'
@@ -74,8 +75,6 @@ function parseRounds(text: string): number {
     `How many rounds to run is from 1 to ${ROUNDS_MAX}, not ${text}.`,
   )
 }
-
-const ROUNDS_MAX = 100
 
 function describe(result: GcResult): string {
   const would = result.dryRun ? 'would be ' : ''

@@ -88,11 +88,6 @@ async function apply(
   options: RetainCommandOptions,
   command: Command,
 ): Promise<void> {
-  if (options.save === true && policy === undefined)
-    throw new EverfoldError(
-      'POLICY_INVALID',
-      'There is nothing to save: say what to keep, such as --daily 7.',
-    )
   const work = { machine, policy, save: options.save === true, dryRun: options.dryRun === true }
   const outcome = await withOperations(options, command, (operations) => operations.retain(work))
   await printResult(options, outcome, () => describe(outcome))
