@@ -1,4 +1,10 @@
-import type { EverfoldClient, Extent, JobRequest, RemoteDisk } from '../client/everfold-client.js'
+import {
+  type ClientOptions,
+  EverfoldClient,
+  type Extent,
+  type JobRequest,
+  type RemoteDisk,
+} from '../client/everfold-client.js'
 import { EverfoldError } from '../errors.js'
 import type { RebuildResult } from '../index/rebuild.js'
 import type { GcResult } from '../merge/gc.js'
@@ -7,6 +13,11 @@ import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
 import { abortedBySignals } from './interrupted.js'
 import type { OnProgress, OpenedDisk, OpenedPoint, Operations, WantedDisk } from './operations.js'
+
+/** What commands do, through the service that the options name. */
+export function connect(options: ClientOptions): Operations {
+  return remoteOperations(new EverfoldClient(options))
+}
 
 /** What commands do, through a service. */
 export function remoteOperations(client: EverfoldClient): Operations {

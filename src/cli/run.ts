@@ -1,12 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { type OpenedRepository, openRepository } from '../chain/open-repository.js'
 import type { Repository } from '../chain/repository.js'
-import { EverfoldClient } from '../client/everfold-client.js'
 import { ERROR_CLASSES, EverfoldError, messageOf } from '../errors.js'
-import { localOperations } from './local-operations.js'
 import type { Operations } from './operations.js'
 import { showProgress } from './progress.js'
-import { remoteOperations } from './remote-operations.js'
 import { serviceOf, tellRetry } from './service-options.js'
 import { writeTrouble } from './trouble.js'
 
@@ -38,10 +35,13 @@ export async function withOperations<T>(
   needs: { readonly threads?: true } = {},
 ): Promise<T> {
   const service = await serviceOf(options)
-  if (service === undefined)
-    return withRepository(options, command, (repository) => work(localOperations(repository)), needs)
-  const client = new EverfoldClient({ ...service, onRetry: tellRetry() })
-  return work(remoteOperations(client))
+  // What the other way needs is not loaded: it takes time.
+  if (service !== undefined) {
+    const { connect } = await import('./remote-operations.js')
+    return work(connect({ ...service, onRetry: tellRetry() }))
+  }
+  const { localOperations } = await import('./local-operations.js')
+  return withRepository(options, command, (repository) => work(localOperations(repository)), needs)
 }
 
 /** Opens the repository that the options name, for one command. @throws as openRepository */
