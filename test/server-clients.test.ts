@@ -1,4 +1,4 @@
-/** Programs that nobody here wrote read disks from the real service: curl and qemu-img. */
+/** Programs that nobody here wrote read disks from the real service: curl, qemu-img and nbdkit. */
 
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -22,12 +22,13 @@ beforeAll(async () => {
     ['curl', '--version'],
     ['openssl', 'version'],
     ['qemu-img', '--version'],
+    ['nbdkit', '--version'],
   ] as const
   const missing = programs.filter(([name, argument]) => attempt(name, argument) === undefined).map(String)
   if (!modules().some((path) => existsSync(path))) missing.push("qemu's curl driver")
   if (missing.length > 0)
     throw new Error(
-      `MISSING: ${missing.join(', ')}. These tests need the Debian packages curl, openssl, qemu-utils and qemu-block-extra: scripts/test installs them`,
+      `MISSING: ${missing.join(', ')}. These tests need the Debian packages curl, nbdkit, openssl, qemu-utils and qemu-block-extra: scripts/test installs them`,
     )
   at = await Workspace.make()
   await at.write('disk', DISK)
@@ -137,6 +138,26 @@ describe('qemu-img', () => {
     await file2.close()
     await expect(run('compare', '-f', 'raw', 'disk', image)).rejects.toMatchObject({ code: 1 })
     await at.write('disk', DISK)
+  })
+})
+
+describe('nbdkit', () => {
+  it('exports a disk of the service over NBD, where QEMU reads it', async () => {
+    const own = [
+      '-U',
+      '-',
+      '-r',
+      'curl',
+      `url=${served.url}${RAW}`,
+      'user=x',
+      `password=${token}`,
+      'protocols=http',
+    ]
+    const run = (command: string): Promise<{ stdout: string }> =>
+      execute('nbdkit', [...own, '--run', command], { cwd: at.folder })
+    expect((await run('qemu-img compare -f raw -F raw "$uri" disk')).stdout).toContain('identical')
+    await run('qemu-img convert -f raw -O raw "$uri" over-nbd.raw')
+    expectSame(await readFile(at.path('over-nbd.raw')), DISK, 'over NBD')
   })
 })
 
