@@ -34,8 +34,10 @@ describe('whole lives of a repository', () => {
 })
 
 describe('the deliberate mistakes that the simulator has to notice', () => {
-  it.each(MUTATIONS)('still fit the code: $name', async ({ file, find }) => {
-    const code = await readFile(new URL(`../dist/src/${file}`, import.meta.url), 'utf8')
-    expect(code.split(find)).toHaveLength(2)
+  it.each(MUTATIONS)('still fit the code: $name', async ({ edits }) => {
+    for (const { file, find } of edits) {
+      const code = await readFile(new URL(`../dist/src/${file}`, import.meta.url), 'utf8')
+      expect(code.split(find)).toHaveLength(2)
+    }
   })
 })

@@ -40,6 +40,14 @@ export class MemoryIndex implements ChunkIndex {
     this.#seen = copyOf(this.#durable)
   }
 
+  /** A copy of what is durable. */
+  copy(): MemoryIndex {
+    const copied = new MemoryIndex()
+    copied.#durable = copyOf(this.#durable)
+    copied.#seen = copyOf(this.#durable)
+    return copied
+  }
+
   async lookup(hashes: Uint8Array): Promise<LookupResult> {
     const names = namesOf(hashes)
     const packs: string[] = []

@@ -9,19 +9,23 @@ import { Counts, type World } from './world.js'
 
 const DISKS_MAX = 3
 
-/** The owner writes to a machine's disks, adds some, loses some, and takes a point, with feeds where that is possible. */
+/**
+ * The owner writes to a machine's disks, adds some, loses some, and takes a point, with feeds where that is possible.
+ * @param gate  The ends of disks are read only after this.
+ */
 export async function backUpMachine(
   world: World,
   repository: Repository,
   random: Random,
   alone: boolean,
   say: (what: string) => void,
+  machine = random.pick(world.machines),
+  gate?: Promise<void>,
 ): Promise<void> {
-  const machine = random.pick(world.machines)
   if (machine.feedUnderWay) return
   live(machine, world, random)
   const disks = machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
-  const requests = disks.map((disk) => requestFor(disk, random, machine.backupsUnderWay === 0))
+  const requests = disks.map((disk) => requestFor(disk, random, machine.backupsUnderWay === 0, gate))
   machine.backupsOverlap ||= machine.backupsUnderWay++ > 0
   machine.feedUnderWay = requests.some((request) => request.changed !== undefined)
   const content = new Map(disks.map((disk) => [disk.id, disk.bytes]))
@@ -68,12 +72,17 @@ function live(machine: ModelMachine, world: World, random: Random): void {
   for (let i = random.below(5); i > 0; i--) random.pick(machine.disks).change(random, everywhere)
 }
 
-function requestFor(disk: SimulatedDisk, random: Random, mayFeed: boolean): DiskBackup {
+function requestFor(
+  disk: SimulatedDisk,
+  random: Random,
+  mayFeed: boolean,
+  gate: Promise<void> | undefined,
+): DiskBackup {
   const feed = mayFeed && disk.inLastPoint && random.chance(0.7)
   return {
     id: disk.id,
     chunker: disk.chunker,
-    source: sourceOf(disk.bytes),
+    source: sourceOf(disk.bytes, gate),
     changed: feed ? normalise(clip(ByteExtents.from(disk.writes), disk.bytes.length)) : undefined,
   }
 }

@@ -22,6 +22,8 @@ export class SimulatedDisk {
   writes: ByteExtent[] = []
   /** Was it part of the last point that the owner knows of? Only then does the owner believe in a feed. */
   inLastPoint = false
+  /** What it held at some times: it may come again. */
+  readonly #past: Buffer[] = []
 
   constructor(id: string, random: Random) {
     this.id = id
@@ -32,7 +34,8 @@ export class SimulatedDisk {
 
   /** One change of any kind; data may come from `others`. */
   change(random: Random, others: readonly SimulatedDisk[]): void {
-    switch (random.below(10)) {
+    if (random.chance(0.3)) this.#past.push(this.bytes)
+    switch (random.below(11)) {
       case 0: {
         this.#zero(random)
         return
@@ -48,6 +51,11 @@ export class SimulatedDisk {
       }
       case 4: {
         this.#insert(random)
+        return
+      }
+      case 10: {
+        this.bytes = random.pick([this.bytes, ...this.#past])
+        this.writes.push({ offset: 0, length: this.bytes.length })
         return
       }
       case 5: {
@@ -107,13 +115,17 @@ export class SimulatedDisk {
   }
 }
 
-/** A source that reads from memory. */
-export function sourceOf(bytes: Buffer): DiskSource {
+/** A source that reads from memory; what lies in the second half only after `gate`. */
+export function sourceOf(bytes: Buffer, gate?: Promise<void>): DiskSource {
   return {
     name: 'a simulated disk',
     sizeBytes: bytes.length,
-    read: async (into, offset) => into.set(bytes.subarray(offset, offset + into.length)),
-    checkUnchanged: async () => undefined,
+    read: async (into, offset) => {
+      if (offset + into.length > bytes.length / 2) await gate
+      into.set(bytes.subarray(offset, offset + into.length))
+    },
+    // An empty disk is not read.
+    checkUnchanged: async () => gate,
     close: async () => undefined,
   }
 }

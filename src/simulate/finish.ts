@@ -16,6 +16,7 @@ const CALLS_TO_END = 300
 /** What was begun and never ended would keep garbage for ever. */
 async function checkNothingPinned(world: World): Promise<void> {
   const { pins, store } = await world.open()
+  await world.endSessions()
   for (const held of world.holds.splice(0)) for (const plan of held.plans) plan.pins.end()
   for (let i = 0; i < CALLS_TO_END && pins.anyOpenUpTo(pins.newest); i++) await store.size(repositoryKey)
   if (pins.anyOpenUpTo(pins.newest))

@@ -42,9 +42,11 @@ export async function live(life: Life): Promise<LifeResult> {
 }
 
 async function takeStep(world: World, step: Step): Promise<void> {
+  if (step.cold) await world.quietly(() => world.reopen())
   for (const fault of step.faults) if (fault.kind === 'rot') rot(world, fault)
   const faults: ReadonlySet<FaultKind> = new Set(step.faults.map((fault) => fault.kind))
   const company = { alone: step.operations.length === 1, faults }
+  for (const session of world.sessions) for (const { kind } of step.faults) session.faults.add(kind)
   const survived = await world.under(step.faults, step.seed, async () => {
     if (!(await opened(world, faults))) return
     await Promise.all(step.operations.map((operation) => operate(world, operation, company)))
@@ -56,7 +58,8 @@ async function takeStep(world: World, step: Step): Promise<void> {
     await comeBack(world, cut?.kind === 'power cut')
     return
   }
-  if (world.repository !== undefined) await world.quietly(() => settle(world, company.alone))
+  if (world.repository !== undefined)
+    await world.quietly(() => settle(world, company.alone && world.sessions.length === 0))
   await afterwards(world, step)
 }
 

@@ -10,7 +10,8 @@ interface Options {
   readonly steps: string
   readonly minutes?: string
   readonly processes: string
-  readonly mutations?: true
+  readonly atMost?: string
+  readonly mutations?: true | string
   readonly failed?: true
   readonly stopEarly?: true
   readonly json?: true
@@ -28,7 +29,11 @@ const program = new Command('simulate')
   .option('--steps <n>', 'steps of a life', '60')
   .option('--minutes <n>', 'begin new lives, with fresh seeds, for so long')
   .option('--processes <n>', 'with --minutes: so many at once', '1')
-  .option('--mutations', 'make deliberate mistakes in a copy of the code, and see that each is noticed')
+  .option('--at-most <seconds>', 'with --seeds: begin no new life after that')
+  .option(
+    '--mutations [name]',
+    'make deliberate mistakes in copies of the code (or those whose names have this in them), and see that each is noticed',
+  )
   .option('--stop-early', 'end with the first failure, and do not shorten it')
   .option('--json', 'print the counts as one JSON document')
   .addHelpText(
@@ -46,7 +51,8 @@ const fresh = Number(process.env['EVERFOLD_SIMULATE_FROM'] ?? Math.floor(Math.ra
 const steps = Number(options.steps)
 const stopEarly = options.stopEarly === true
 
-if (options.mutations === true) process.exitCode = (await testMutations()) ? 0 : 1
+if (options.mutations !== undefined)
+  process.exitCode = (await testMutations(options.mutations === true ? '' : options.mutations)) ? 0 : 1
 else {
   const result = await run()
   process.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : describe(result))
@@ -66,7 +72,9 @@ function run(): Promise<SimulationResult> {
       stopEarly,
     })
   const [from = fresh, to = from + 99] = (options.seeds ?? '').split('..').filter(Boolean).map(Number)
-  return simulate({ seeds: Array.from({ length: to - from + 1 }, (_, i) => from + i), steps, stopEarly })
+  const seeds = Array.from({ length: to - from + 1 }, (_, i) => from + i)
+  const forMs = options.atMost === undefined ? Infinity : Number(options.atMost) * 1000
+  return simulate({ seeds, forMs, steps, stopEarly })
 }
 
 function describe(result: SimulationResult): string {
@@ -83,7 +91,9 @@ function describe(result: SimulationResult): string {
     `  ${sum(result.faults)} faults: ${list(result.faults)}`,
     `  ${sum(result.refusals)} operations ended with an error, as they may`,
     `  ${result.comparedPoints} times a point was restored and compared, byte for byte`,
-    result.failures.length === 0 ? 'Nothing was lost.' : `FAILED: seeds ${result.failures.join(', ')}`,
+    result.failures.length === 0
+      ? 'Nothing was lost.'
+      : `FAILED: seeds ${result.failures.map(({ seed }) => seed).join(', ')}`,
     '',
   ].join('\n')
 }

@@ -6,11 +6,16 @@ import { planLife } from './plan.js'
 import { shorten } from './shorten.js'
 import { Counts } from './world.js'
 
+/** A life that failed, and what was wrong. */
+export interface FailedLife {
+  readonly seed: number
+  readonly message: string
+}
+
 /** What many lives came to. */
 export interface SimulationResult {
   readonly lives: number
-  /** Seeds of lives that failed. */
-  readonly failures: readonly number[]
+  readonly failures: readonly FailedLife[]
   readonly operations: Readonly<Record<string, number>>
   readonly faults: Readonly<Record<string, number>>
   readonly refusals: Readonly<Record<string, number>>
@@ -23,8 +28,8 @@ export type SimulationRequest = {
   readonly steps: number
   /** End with the first failure, and do not shorten it. */
   readonly stopEarly: boolean
-} & (
-  | { readonly seeds: readonly number[] }
+} /** Begins no new life after `forMs`, if that is given. */ & (
+  | { readonly seeds: readonly number[]; readonly forMs?: number }
   | { readonly from: number; readonly forMs: number; readonly processes: number }
 )
 
@@ -35,9 +40,9 @@ const SEEDS_APART = 10_000_000
 
 /** Lives these lives, or as many as there is time for, and tells of each failure with its shortest trace on standard error. */
 export async function simulate(request: SimulationRequest): Promise<SimulationResult> {
-  if ('forMs' in request && request.processes > 1) return inProcesses(request)
+  if ('from' in request && request.processes > 1) return inProcesses(request)
   const counts = new Counts()
-  const failures: number[] = []
+  const failures: FailedLife[] = []
   const started = performance.now()
   let lives = 0
   for (const seed of seedsOf(request, started)) {
@@ -46,7 +51,7 @@ export async function simulate(request: SimulationRequest): Promise<SimulationRe
     lives++
     counts.add(lived)
     if (failure === undefined) continue
-    failures.push(seed)
+    failures.push({ seed, message: failure.message })
     process.stderr.write(`seed ${seed}: ${failure.message}\n`)
     if (request.stopEarly) break
     const { failure: again, trace } = await live(await shorten(life, failure))
@@ -66,12 +71,13 @@ export async function simulate(request: SimulationRequest): Promise<SimulationRe
 }
 
 function* seedsOf(request: SimulationRequest, started: number): Generator<number> {
-  if ('seeds' in request) yield* request.seeds
-  else for (let seed = request.from; performance.now() - started < request.forMs; seed++) yield seed
+  const mayBegin = (): boolean => performance.now() - started < (request.forMs ?? Infinity)
+  if ('from' in request) for (let seed = request.from; mayBegin(); seed++) yield seed
+  else for (const seed of request.seeds) if (mayBegin()) yield seed
 }
 
 async function inProcesses(
-  request: Extract<SimulationRequest, { readonly forMs: number }>,
+  request: Extract<SimulationRequest, { readonly from: number }>,
 ): Promise<SimulationResult> {
   const { from, forMs, processes, steps } = request
   const runs = Array.from({ length: processes }, async (_, i) => {

@@ -97,6 +97,8 @@ export class ModelMachine {
     this.backupsUnderWay = 0
     this.backupsOverlap = false
     this.isAcknowledged = false
+    // What was cut short may have had its effect.
+    this.feedMayLackBase ||= this.uncertain.size > 0
   }
 
   /** What is there now is on stable storage: it is what must be there from now on. */

@@ -14,9 +14,10 @@ import { backUpMachine } from './backups.js'
 import { drill } from './drill.js'
 import { SimulationFailure } from './failure.js'
 import type { ModelMachine, Uncertain } from './model.js'
-import type { FaultKind, Operation } from './plan.js'
+import type { FaultKind, Operation, OperationKind } from './plan.js'
 import { Random } from './random.js'
 import { beginRestore, finishRestore } from './restores.js'
+import { beginSession } from './sessions.js'
 import { Counts, type World } from './world.js'
 
 /** In what company an operation runs: decides which refusals are in order. */
@@ -53,7 +54,7 @@ export async function operate(world: World, operation: Operation, company: Compa
   } catch (error) {
     world.log(`  ${operation.kind} ${said}: ${error instanceof EverfoldError ? error.code : String(error)}`)
     if (error instanceof SimulationFailure) throw error
-    judge(error, operation, company, world)
+    judge(error, operation.kind, company, world)
   }
 }
 
@@ -67,21 +68,25 @@ const CONTENDED: readonly ErrorCode[] = [
 ]
 const ROTTEN: readonly ErrorCode[] = ['DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND']
 
-function judge(error: unknown, operation: Operation, company: Company, world: World): void {
+function judge(error: unknown, kind: OperationKind, company: Company, world: World): void {
   const { faults } = company
   const allowed = new Set<ErrorCode>()
   if (!company.alone) for (const code of CONTENDED) allowed.add(code)
   if (faults.has('system error') || faults.has('error before') || faults.has('error after'))
     allowed.add('STORE_FAILED')
   if (faults.has('disk full')) allowed.add('STORE_FULL')
-  if (faults.has('empty listing') || faults.has('partial listing')) allowed.add('LISTING_INCOMPLETE')
-  if (world.isRotten && operation.kind !== 'backup') for (const code of ROTTEN) allowed.add(code)
+  // A machine whose first commit was cut short before it was registered looks new in a bad listing.
+  if (faults.has('empty listing') || faults.has('partial listing') || faults.has('bad listings'))
+    for (const code of ['LISTING_INCOMPLETE', 'CONFLICT'] as const) allowed.add(code)
+  // What is not found again and again looks lost.
+  if (faults.has('bad listings')) for (const code of ROTTEN) allowed.add(code)
+  if (world.isRotten && kind !== 'backup') for (const code of ROTTEN) allowed.add(code)
   if (error instanceof EverfoldError && allowed.has(error.code)) {
-    Counts.increase(world.counts.refusals, `${operation.kind} ${error.code}`)
+    Counts.increase(world.counts.refusals, `${kind} ${error.code}`)
     return
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-  throw new SimulationFailure(`${operation.kind} failed as it must not: ${text}`, error)
+  throw new SimulationFailure(`${kind} failed as it must not: ${text}`, error)
 }
 
 const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<void>>> = {
@@ -204,9 +209,9 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
       throw new SimulationFailure('a dry run of gc changed the store')
   },
 
-  verify: async ({ repository, world }) => {
+  verify: async ({ repository, world, company }) => {
     const result = await verifyRepository(repository, { sample: 1 })
-    if (!result.ok && !world.isRotten)
+    if (!result.ok && !world.isRotten && !company.faults.has('bad listings'))
       throw new SimulationFailure(`verify found damage where there is none: ${JSON.stringify(result)}`)
   },
 
@@ -234,6 +239,26 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
 
   drill: async ({ world, repository, random, company, say }) => {
     if (company.alone && company.faults.size === 0) await drill(world, repository, random, say)
+  },
+
+  begin: async ({ world, repository, random, company, say }) => {
+    if (world.sessions.length > 2) return
+    say(
+      beginSession(world, repository, random, new Set(company.faults), (error, faults) => {
+        judge(error, 'backup', { alone: false, faults }, world)
+      }),
+    )
+  },
+
+  commit: async ({ world }) => {
+    const session = world.sessions.shift()
+    if (session === undefined) return
+    try {
+      await session.end()
+    } catch (error) {
+      if (error instanceof SimulationFailure) throw error
+      session.judge(error)
+    }
   },
 
   reindex: async ({ repository, company }) => {

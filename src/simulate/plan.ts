@@ -21,6 +21,9 @@ export type OperationKind =
   | 'account'
   | 'reindex'
   | 'drill'
+  /** A backup that is held open while other steps go on, and the end of one. */
+  | 'begin'
+  | 'commit'
 
 export interface Operation {
   readonly kind: OperationKind
@@ -37,6 +40,10 @@ export type FaultKind =
   | 'short read'
   | 'empty listing'
   | 'partial listing'
+  /** From one listing on, all are empty, or all are short. */
+  | 'bad listings'
+  | 'slow answer'
+  | 'clock jump'
   | 'disk full'
   | 'rot'
 
@@ -44,12 +51,16 @@ export interface Fault {
   readonly kind: FaultKind
   /** It comes with this call, or turn, counted from the step's begin. */
   readonly at: number
+  /** Of the calls, only those that sync are counted: the moment when things are visible and not yet durable. */
+  readonly atSync?: true
   readonly seed: number
 }
 
 /** Operations that go on side by side, and what goes wrong meanwhile. */
 export interface Step {
   readonly seed: number
+  /** The process is a new one, with nothing in memory. */
+  readonly cold: boolean
   readonly operations: readonly Operation[]
   readonly faults: readonly Fault[]
   /** What comes after: nothing, a clean end and a new start, or a power cut while nobody does anything. */
@@ -81,11 +92,33 @@ const WEIGHTS: Readonly<Record<OperationKind, number>> = {
   account: 2,
   reindex: 2,
   drill: 0,
+  begin: 3,
+  commit: 3,
 }
+
+/** What some lives are about: what goes on at the fence of a collection, and data that comes again while its pack is condemned. */
+const THEMES: readonly Partial<Record<OperationKind, number>>[] = [
+  {},
+  {},
+  {
+    gc: 40,
+    backup: 30,
+    begin: 15,
+    commit: 15,
+    fold: 12,
+    delete: 4,
+    restore: 1,
+    pin: 0,
+    retain: 0,
+    verify: 1,
+  },
+  { gc: 30, delete: 12, remove: 12, backup: 40, reindex: 4, restore: 1, hold: 8, release: 8, pin: 0 },
+]
 
 /** Each life has its own habits. */
 function habitsOf(random: Random, weather: Weather): readonly OperationKind[] {
-  const weights = weather.kinds.includes('rot') ? { ...WEIGHTS, drill: 6 } : WEIGHTS
+  const drill = weather.kinds.includes('rot') ? 6 : 0
+  const weights = { ...WEIGHTS, drill, ...random.pick(THEMES) }
   return Object.entries(weights).flatMap(([kind, weight]) =>
     Array.from({ length: Math.ceil(weight * random.pick([0.2, 1, 1, 3])) }, () => kind as OperationKind),
   )
@@ -102,6 +135,9 @@ const FAULT_AT_MOST: Readonly<Record<FaultKind, number>> = {
   'short read': 60,
   'empty listing': 12,
   'partial listing': 12,
+  'bad listings': 4,
+  'slow answer': 100,
+  'clock jump': 300,
   'disk full': 300,
   rot: 1,
 }
@@ -117,13 +153,18 @@ function weatherOf(random: Random): Weather {
   const crashes: FaultKind[] = ['power cut', 'power cut', 'kill']
   const errors: FaultKind[] = ['system error', 'error before', 'error after', 'disk full']
   const reads: FaultKind[] = ['flipped bit', 'short read', 'empty listing', 'partial listing']
+  const listings: FaultKind[] = ['empty listing', 'partial listing', 'bad listings', 'bad listings']
+  const delays: FaultKind[] = ['slow answer', 'slow answer', 'clock jump']
   const kinds = random.pick<readonly FaultKind[]>([
     [],
     crashes,
     errors,
     reads,
+    listings,
+    [...crashes, ...listings],
+    [...crashes, ...delays],
     [...crashes, ...errors],
-    [...crashes, ...errors, ...reads],
+    [...crashes, ...errors, ...reads, ...delays],
     ['rot'],
     ['rot', ...crashes],
   ])
@@ -138,14 +179,17 @@ export function planLife(seed: number, steps: number): Life {
   const random = new Random(seed)
   const weather = weatherOf(random)
   const habits = habitsOf(random, weather)
-  return {
+  const planned: Step[] = []
+  const life = {
     seed,
     machines: random.between(1, 3),
     level: random.pick([0, 1, 3]),
     frameSize: random.pick([4096, 8192, 32768]),
     batchBytes: random.pick([16384, 65536, 1 << 20]),
-    steps: Array.from({ length: steps }, () => planStep(random, weather, habits)),
+    steps: planned,
   }
+  while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1)))
+  return life
 }
 
 const READ_KINDS: ReadonlySet<FaultKind> = new Set([
@@ -153,9 +197,18 @@ const READ_KINDS: ReadonlySet<FaultKind> = new Set([
   'short read',
   'empty listing',
   'partial listing',
+  'bad listings',
 ])
+const CRASHES: ReadonlySet<FaultKind> = new Set(['power cut', 'kill'])
+const SYNCS_AT_MOST = 40
+const LISTING_KINDS: ReadonlySet<FaultKind> = new Set(['empty listing', 'partial listing', 'bad listings'])
 
-function planStep(random: Random, weather: Weather, habits: readonly OperationKind[]): Step {
+function planStep(
+  random: Random,
+  weather: Weather,
+  habits: readonly OperationKind[],
+  previous: Step | undefined,
+): Step {
   const count = random.chance(weather.together) ? random.between(2, 4) : 1
   const operations = Array.from({ length: count }, () => ({
     kind: random.pick(habits),
@@ -169,10 +222,18 @@ function planStep(random: Random, weather: Weather, habits: readonly OperationKi
       if (READ_KINDS.has(kind) && faults.some((fault) => READ_KINDS.has(fault.kind))) continue
       const most = FAULT_AT_MOST[kind]
       const at = random.chance(0.5) ? random.magnitude(most) : random.between(1, most)
-      faults.push({ kind, at, seed: random.seed() })
+      const atSync = CRASHES.has(kind) && random.chance(0.5)
+      if (atSync) faults.push({ kind, at: random.magnitude(SYNCS_AT_MOST), atSync, seed: random.seed() })
+      else faults.push({ kind, at, seed: random.seed() })
     }
-  const after = random.chance(0.85)
+  // After a kill, what was visible and not durable is relied upon, and then goes.
+  const isKilled = previous?.faults.some(({ kind }) => kind === 'kill') === true
+  const after = random.chance(isKilled ? 0.5 : 0.85)
     ? 'nothing'
-    : random.pick<Step['after']>(['reopen', 'power cut', 'clock jump', 'check'])
-  return { seed: random.seed(), operations, faults, after }
+    : isKilled
+      ? 'power cut'
+      : random.pick<Step['after']>(['reopen', 'power cut', 'clock jump', 'check'])
+  // What is in memory is not listed: only a new process has to believe or not.
+  const cold = random.chance(faults.some(({ kind }) => LISTING_KINDS.has(kind)) ? 0.6 : 0.05)
+  return { seed: random.seed(), cold, operations, faults, after }
 }

@@ -16,6 +16,7 @@ export type RunEnd = 'done' | 'cut'
 export class Scheduler {
   #random: Random
   readonly #waiting: Waiting[] = []
+  #isCut = false
   /** Turns given so far. */
   turns = 0
 
@@ -34,6 +35,12 @@ export class Scheduler {
     await new Promise<void>((resume) => this.#waiting.push({ order, resume }))
   }
 
+  /** Ends the process, in the middle of the turn that was given last. Whoever calls this never goes on. */
+  cut(): Promise<never> {
+    this.#isCut = true
+    return new Promise(() => undefined)
+  }
+
   /**
    * Gives turns until `work` has settled, or until `cutAfter` turns were given: then nobody ever goes on.
    * @throws if everybody waits for something that will not come
@@ -48,7 +55,7 @@ export class Scheduler {
       // All that can go on without a turn does so before the next is given.
       await setImmediate()
       if (state.settled) return 'done'
-      if (given >= cutAfter) {
+      if (given >= cutAfter || this.#isCut) {
         this.#waiting.length = 0
         return 'cut'
       }

@@ -39,6 +39,7 @@ export async function shorten(life: Life, failure: SimulationFailure): Promise<L
 }
 
 function* simplerSteps(step: Step): Generator<Step> {
+  if (step.cold) yield { ...step, cold: false }
   if (step.after !== 'nothing') yield { ...step, after: 'nothing' }
   for (const i of step.operations.keys()) yield { ...step, operations: step.operations.toSpliced(i, 1) }
   for (const i of step.faults.keys()) yield { ...step, faults: step.faults.toSpliced(i, 1) }

@@ -9,6 +9,7 @@ import { openProcess, ROOT } from './process.js'
 import { Random } from './random.js'
 import type { HeldRestore } from './restores.js'
 import { Scheduler } from './scheduler.js'
+import type { HeldSession } from './sessions.js'
 import { VolatileFileSystem } from './volatile-file-system.js'
 
 /** What happened in a life, or in many. */
@@ -41,6 +42,8 @@ export class World {
   readonly machines: ModelMachine[]
   readonly trace: string[] = []
   index = new MemoryIndex()
+  /** A copy of the index, from some time ago: somebody may put it back. */
+  #oldIndex = new MemoryIndex()
   /** The process that runs, if one does. */
   repository: Repository | undefined
   /** Restores that are held open while other things go on. */
@@ -50,9 +53,12 @@ export class World {
   /** Machines of drills, each with a name of its own. */
   drilled: ModelMachine[] = []
   drills = 0
-  injector = new FaultInjector([], () => undefined)
+  /** Backups that are held open while other things go on. */
+  sessions: HeldSession[] = []
+  injector = this.#noFaults()
   #scheduler: Scheduler
   #nowMs = Date.UTC(2026, 0, 1)
+  #monotonicMs = 0
   readonly #entropy: Random
 
   constructor(life: Life) {
@@ -81,7 +87,7 @@ export class World {
 
   readonly environment = {
     now: (): number => (this.#nowMs += 977),
-    monotonicMs: (): number => this.#nowMs,
+    monotonicMs: (): number => (this.#monotonicMs += 13),
     random: (length: number): Uint8Array => this.#entropy.bytes(length),
   }
 
@@ -105,7 +111,7 @@ export class World {
 
   /** Runs work to its end while nothing goes wrong. @throws what it throws */
   async quietly<T>(work: () => Promise<T>): Promise<T> {
-    this.injector = new FaultInjector([], () => undefined)
+    this.injector = this.#noFaults()
     const running = work()
     await this.#scheduler.run(running)
     return running
@@ -113,12 +119,16 @@ export class World {
 
   /** Runs work while these faults come. @returns false if the process did not live to its end */
   async under(faults: readonly Fault[], seed: number, work: () => Promise<void>): Promise<boolean> {
-    this.injector = new FaultInjector(faults, (kind) => this.came(kind))
+    const came = (kind: FaultKind, faultSeed: number): void => {
+      this.came(kind)
+      if (kind === 'clock jump') this.jumpClock(new Random(faultSeed))
+    }
+    this.injector = new FaultInjector(faults, came, () => this.#scheduler.turn())
     this.#scheduler.reseed(new Random(seed))
     const turnsBefore = this.#scheduler.turns
     const cut = faults.find(({ kind }) => kind === 'power cut' || kind === 'kill')
     const running = work()
-    const end = await this.#scheduler.run(running, cut?.at)
+    const end = await this.#scheduler.run(running, cut?.atSync === true ? undefined : cut?.at)
     this.counts.turns += this.#scheduler.turns - turnsBefore
     if (end === 'done') {
       await running
@@ -139,6 +149,7 @@ export class World {
   dieOf(kind: 'power cut' | 'kill' | FaultKind, seed: number): void {
     this.repository = undefined
     this.holds = []
+    this.sessions = []
     for (const machine of this.machines) machine.stop()
     this.#scheduler = new Scheduler(this.#entropy)
     if (kind !== 'power cut') {
@@ -155,26 +166,42 @@ export class World {
       },
     })
     if (random.chance(0.15)) this.index = new MemoryIndex()
+    else if (random.chance(0.1)) this.index = this.#oldIndex
     else this.index.crash((unsynced) => random.below(unsynced + 1))
+    if (random.chance(0.3)) this.#oldIndex = this.index.copy()
     this.#plugIn()
   }
 
   /** A new process; the old one ended in good order. */
   async reopen(): Promise<void> {
+    await this.endSessions()
     await this.repository?.close()
     this.repository = undefined
     this.holds = []
     await this.open()
   }
 
+  /** Lets all backups that are held open come to their end. */
+  async endSessions(): Promise<void> {
+    for (const session of this.sessions.splice(0)) await session.end().catch(session.judge)
+  }
+
   log(line: string): void {
     this.trace.push(line)
+  }
+
+  #noFaults(): FaultInjector {
+    return new FaultInjector(
+      [],
+      () => undefined,
+      async () => undefined,
+    )
   }
 
   #plugIn(): void {
     this.files.before = async (call, path) => {
       await this.#scheduler.turn()
-      this.injector.beforeSystemCall(call, path)
+      if (this.injector.beforeSystemCall(call, path)) await this.#scheduler.cut()
     }
   }
 }
