@@ -32,6 +32,18 @@ export function checkName(kind: NameKind, name: string): string {
   })
 }
 
+/** Characters of a note. */
+export const NOTE_LENGTH_MAX = 1000
+
+/** @throws ARGUMENT_INVALID unless it is one line that a terminal shows as it is. */
+export function checkNote(note: string): string {
+  if (note.length <= NOTE_LENGTH_MAX && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(note)) return note
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `A note is one line of at most ${NOTE_LENGTH_MAX} characters, without control characters: shorten or clean it.`,
+  )
+}
+
 function complaintAbout(kind: NameKind, given: string): string | undefined {
   if (given === '') return 'is empty: give it at least one character.'
   if (LONE_SURROGATE.test(given)) return 'is not valid Unicode (half of a surrogate pair): type it again.'

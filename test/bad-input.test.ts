@@ -56,6 +56,7 @@ const WRONG: readonly Case[] = [
   ],
   ['a time that is none', 'ARGUMENT_INVALID', /Write it like/, 'restore', 'm', '2026-99-99', 'vda=out'],
   ['an unknown disk', 'DISK_UNKNOWN', /it has: vda/, 'restore', 'm', 'latest', 'vdz=out'],
+  ['a note of two lines', 'ARGUMENT_INVALID', /one line/, 'backup', 'm', 'vda=disk', '--note', 'a\nb'],
   ['a restore of no disk', 'ARGUMENT_INVALID', /at least one disk/, 'restore', 'm', 'latest'],
   ['a target without a name', 'ARGUMENT_INVALID', /DISK=OUT/, 'restore', 'm', 'latest', 'out'],
   [

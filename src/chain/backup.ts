@@ -2,7 +2,7 @@ import { EverfoldError } from '../errors.js'
 import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
-import { checkName } from '../names.js'
+import { checkName, checkNote } from '../names.js'
 import { settleAll } from '../settle-all.js'
 import { BaseDisk } from './base-disk.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
@@ -70,6 +70,7 @@ interface DiskPlan {
 export async function backUp(repository: Repository, request: BackupRequest): Promise<BackupResult> {
   const started = repository.environment.monotonicMs()
   const machine = checkName('machine', request.machine)
+  if (request.note !== undefined) checkNote(request.note)
   // Before the head is read: to rebuild it may take long.
   const index = await repository.index()
   const head = await repository.chains.find(machine)

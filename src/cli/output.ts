@@ -6,6 +6,11 @@ export function bytes(count: number): string {
   return count < 1024 ? `${Math.round(count)} B` : prettyBytes(count, { binary: true })
 }
 
+/** `1 pack`, `2 packs`. */
+export function counted(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? '' : 's'}`
+}
+
 /** `3.2 : 1`, or a dash. */
 export function ratio(value: number | null): string {
   return value === null || !Number.isFinite(value) ? '–' : `${value.toFixed(2)} : 1`

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { counted } from '../output.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
 
@@ -23,7 +24,8 @@ export function addReindex(program: Command): void {
       await printResult(
         options,
         result,
-        () => `Indexed ${result.chunks} chunks of ${result.packs} packs.${damage(result.damaged)}`,
+        () =>
+          `Indexed ${counted(result.chunks, 'chunk')} of ${counted(result.packs, 'pack')}.${damage(result.damaged)}`,
       )
       if (result.damaged.length > 0) process.exitCode = 5
     })

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Statistics } from '../../merge/statistics.js'
-import { bytes, ratio, table } from '../output.js'
+import { bytes, counted, ratio, table } from '../output.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 export function addStats(program: Command): void {
@@ -25,7 +25,7 @@ async function describe(stats: Statistics): Promise<string> {
       ['stored after compression', `${bytes(stats.liveBytes)}  (${ratio(stats.compressionRatio)})`],
       ['dead, for gc to free', bytes(stats.deadBytes)],
       ['of it in quarantine', bytes(stats.waitingBytes)],
-      ['all packs', `${bytes(stats.storedBytes)}  (${stats.packs} packs)`],
+      ['all packs', `${bytes(stats.storedBytes)}  (${counted(stats.packs, 'pack')})`],
       ['index', bytes(stats.indexBytes)],
       ...(stats.damagedChunks > 0 ? [['DAMAGED chunks', String(stats.damagedChunks)]] : []),
     ],

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import type { VerifyResult } from '../../restore/verify.js'
-import { bytes } from '../output.js'
+import { bytes, counted } from '../output.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
 
@@ -53,7 +53,8 @@ function parsePercent(text: string): number {
 function describe(result: VerifyResult, sample: number | undefined): string {
   const what = sample === undefined ? '' : ` (a sample of ${Math.round(sample * 1000) / 10}%)`
   const checked =
-    `Checked ${result.points} points of ${result.machines} machines: ${result.chunks} chunks in ${result.packs} packs, ` +
+    `Checked ${counted(result.points, 'point')} of ${counted(result.machines, 'machine')}: ` +
+    `${counted(result.chunks, 'chunk')} in ${counted(result.packs, 'pack')}, ` +
     `${bytes(result.readBytes)}${what}.`
   if (result.ok) return `${checked}\nAll is well.`
   const lines = [checked]
