@@ -11,8 +11,8 @@ import { retainAsAsked } from '../merge/retain-as-asked.js'
 import { savePolicy } from '../merge/retain-policy.js'
 import { statisticsOf } from '../merge/statistics.js'
 import { verifyRepository } from '../restore/verify.js'
+import { listPoints } from '../server/listed-points.js'
 import { TokenBook } from '../server/token-book.js'
-import { listPoints } from './local-points.js'
 import { openPoint } from './local-restore.js'
 import type { AfterBackup, Operations } from './operations.js'
 
@@ -25,7 +25,11 @@ export function localOperations(repository: Repository): Operations {
       const retention = await retainAfter(repository, backup.machine)
       return { ...backup, ...(retention === undefined ? {} : { retention }) }
     },
-    listPoints: (machine, fast) => listPoints(repository, machine, fast),
+    listPoints: (machine, fast) =>
+      listPoints(repository, machine, {
+        fast,
+        onDamaged: (message) => process.stderr.write(`everfold: ${message}\n`),
+      }),
     openPoint: (machine, point, disks) => openPoint(repository, machine, point, disks),
     verify: (sample, onProgress) => verifyRepository(repository, { sample, onProgress }),
     collectGarbage: ({ rounds, ...options }, onProgress) =>

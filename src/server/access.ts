@@ -16,10 +16,10 @@ export type Access =
       readonly machines: 'its own' | 'all'
     }
 
-const FIGURES: Access = { roles: ['restore', 'report', 'operator', 'admin'], machines: 'its own' }
-const REPORT: Access = { roles: ['report', 'operator', 'admin'], machines: 'its own' }
+const FIGURES = { roles: ['restore', 'report', 'operator', 'admin'], machines: 'its own' } satisfies Access
+const REPORT = { roles: ['report', 'operator', 'admin'], machines: 'its own' } satisfies Access
 const DATA: Access = { roles: ['restore', 'admin'], machines: 'its own' }
-const CHANGE: Access = { roles: ['operator', 'admin'], machines: 'its own' }
+const CHANGE = { roles: ['operator', 'admin'], machines: 'its own' } satisfies Access
 const ADMIN: Access = { roles: ['admin'], machines: 'all' }
 
 /** By name of the route; the service does not start while one of its routes has no line here. */
@@ -40,6 +40,16 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   deletePoint: CHANGE,
   foldMachine: CHANGE,
   deleteMachine: { roles: ['admin'], machines: 'its own' },
+  getRetention: REPORT,
+  getRetentionDefault: { ...REPORT, machines: 'all' },
+  setRetention: CHANGE,
+  setRetentionDefault: { ...CHANGE, machines: 'all' },
+  forgetRetention: CHANGE,
+  forgetRetentionDefault: { ...CHANGE, machines: 'all' },
+  retain: CHANGE,
+  retainDefault: { ...CHANGE, machines: 'all' },
+  stats: { ...REPORT, machines: 'all' },
+  allPoints: FIGURES,
   startJob: CHANGE,
   listJobs: CHANGE,
   getJob: CHANGE,

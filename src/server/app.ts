@@ -113,7 +113,7 @@ function begin(service: Service, request: Request, response: Response, id: strin
 
 /** What is no method that we know is one label, so that nobody can fill the memory with labels. */
 function methodLabel(method: string): string {
-  return ['GET', 'HEAD', 'POST', 'DELETE'].includes(method) ? method : 'other'
+  return ['GET', 'HEAD', 'POST', 'PUT', 'DELETE'].includes(method) ? method : 'other'
 }
 
 async function answer(

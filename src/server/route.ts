@@ -33,7 +33,7 @@ export type Answer =
 
 interface Definition<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
   readonly name: string
-  readonly method: 'get' | 'post' | 'delete'
+  readonly method: 'get' | 'post' | 'put' | 'delete'
   /** As OpenAPI writes it: `/v1/machines/{machine}`. */
   readonly path: string
   readonly summary: string
@@ -56,7 +56,7 @@ export interface AnswerDocument {
 /** One line of the API. */
 export interface Route {
   readonly name: string
-  readonly method: 'get' | 'post' | 'delete'
+  readonly method: 'get' | 'post' | 'put' | 'delete'
   readonly path: string
   readonly summary: string
   readonly params: z.ZodType

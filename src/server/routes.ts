@@ -4,10 +4,18 @@ import { actingRoutes } from './routes-acting.js'
 import { diskRoutes } from './routes-disk.js'
 import { figureRoutes } from './routes-figures.js'
 import { jobRoutes } from './routes-jobs.js'
+import { retentionRoutes } from './routes-retention.js'
 import { serviceRoutes } from './routes-service.js'
 import { tokenRoutes } from './routes-tokens.js'
 
-const others = [...figureRoutes, ...diskRoutes, ...actingRoutes, ...jobRoutes, ...tokenRoutes]
+const others = [
+  ...figureRoutes,
+  ...diskRoutes,
+  ...actingRoutes,
+  ...jobRoutes,
+  ...retentionRoutes,
+  ...tokenRoutes,
+]
 
 /** The whole API. */
 export const ROUTES: readonly Route[] = [...serviceRoutes(others), ...others]

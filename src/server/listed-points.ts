@@ -4,7 +4,27 @@ import type { Repository } from '../chain/repository.js'
 import { errorJson, isEverfoldError } from '../errors.js'
 import { account } from '../merge/account.js'
 import { knownDamage } from '../restore/quarantine-damage.js'
-import type { ListedPoints, Trouble } from './operations.js'
+
+/** What is wrong with points, or with those that are not listed. */
+type Trouble = ReturnType<typeof errorJson>
+
+export interface ListedPoints {
+  readonly points: readonly (PointSummary & {
+    /** What deleting it alone would free, and how much of it is known to be damaged. Bytes. */
+    readonly freedBytes: number | null
+    readonly damagedBytes: number
+  })[]
+  readonly problems: readonly Trouble[]
+}
+
+export interface ListedPointsOptions {
+  /** Leaves out what deleting each point would free. */
+  readonly fast: boolean
+  /** Machines to pass over, if all are listed. */
+  readonly wants?: (machine: string) => boolean
+  /** Told of machines whose newest chain state is damaged. */
+  readonly onDamaged: (message: string) => void
+}
 
 /**
  * The points of a machine, or of all that can be read: what is wrong with the others is in the answer.
@@ -13,16 +33,22 @@ import type { ListedPoints, Trouble } from './operations.js'
 export async function listPoints(
   repository: Repository,
   machine: string | undefined,
-  fast: boolean,
+  { fast, wants = () => true, onDamaged }: ListedPointsOptions,
 ): Promise<ListedPoints> {
   if (machine !== undefined)
-    return withAccount(repository, pointsOf(machine, await repository.chains.get(machine)), [], fast)
+    return withAccount(
+      repository,
+      pointsOf(machine, await repository.chains.get(machine), onDamaged),
+      [],
+      fast,
+    )
   const points: PointSummary[] = []
   const problems: Trouble[] = []
   for (const name of await repository.chains.allMachines()) {
+    if (!wants(name)) continue
     try {
       const head = await repository.chains.find(name)
-      if (head !== undefined) points.push(...pointsOf(name, head))
+      if (head !== undefined) points.push(...pointsOf(name, head, onDamaged))
     } catch (error) {
       // The other machines are listed all the same.
       if (!isEverfoldError(error, 'CHAIN_DAMAGED', 'LISTING_INCOMPLETE')) throw error
@@ -32,10 +58,14 @@ export async function listPoints(
   return withAccount(repository, points, problems, fast)
 }
 
-function pointsOf(machine: string, { state, damaged }: ChainHead): PointSummary[] {
+function pointsOf(
+  machine: string,
+  { state, damaged }: ChainHead,
+  onDamaged: (message: string) => void,
+): PointSummary[] {
   if (damaged.length > 0)
-    process.stderr.write(
-      `everfold: the newest chain state of "${machine}" is damaged: points may be missing. Run: everfold verify\n`,
+    onDamaged(
+      `the newest chain state of "${machine}" is damaged: points may be missing. Run: everfold verify`,
     )
   return state.points.map((point, index) => summarise(machine, point, index))
 }
