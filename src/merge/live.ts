@@ -5,7 +5,7 @@ import { type ExtentList, PackTable, ZEROS } from '../chain/extent-list.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { readSegment, type SegmentRef } from '../chain/run-store.js'
-import { EverfoldError } from '../errors.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
 
@@ -155,13 +155,25 @@ export async function markHeads(
 ): Promise<References> {
   const references = new References(wants)
   const lists = inOrder(segmentsOf(heads), SEGMENTS_AHEAD, ({ machine, segment }) =>
-    readSegment(repository.store, machine, segment, references.packs),
+    readSegment(repository.store, machine, segment, references.packs).catch((error: unknown) => {
+      throw isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED') ? runLost(machine, error) : error
+    }),
   )
   for await (const list of lists) {
     stopIfCancelled(signal)
     references.add(list, 0)
   }
   return references
+}
+
+/** What a lost run referred to is not known, so that every pack may be needed by it. */
+function runLost(machine: string, cause: EverfoldError): EverfoldError {
+  return new EverfoldError(
+    cause.code,
+    `A run of "${machine}" is missing or damaged, so it is not known what its points need, and nothing is collected for any machine. ` +
+      `Put the object back from a copy (everfold verify names it), or give the machine up: everfold delete-machine ${machine} --yes`,
+    { cause, details: { ...cause.details, machine } },
+  )
 }
 
 function* segmentsOf(
