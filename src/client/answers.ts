@@ -1,6 +1,6 @@
 import type { ErrorCode, ErrorDetails } from '../errors.js'
 
-/* What the service answers, for programs that use it. The tests hold these against the schemas that the service documents. Sizes in bytes. */
+/* What the service answers, for programs that use it. Sizes in bytes. */
 
 export interface Pin {
   readonly reason: string
