@@ -17,6 +17,7 @@ interface ErrorClass {
 export const ERROR_CLASSES = {
   ARGUMENT_INVALID: { http: 400, exit: 2 },
   NAME_INVALID: { http: 400, exit: 2 },
+  CONFIG_INVALID: { http: 400, exit: 2 },
   FEED_INVALID: { http: 400, exit: 2 },
   FEED_BEYOND_DISK: { http: 400, exit: 2 },
   FEED_WITHOUT_BASE: { http: 409, exit: 2 },

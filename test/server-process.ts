@@ -19,7 +19,7 @@ export class Served {
     this.#output = output
   }
 
-  static async start(at: Workspace, ...args: readonly string[]): Promise<Served> {
+  static async start(at: Pick<Workspace, 'options'>, ...args: readonly string[]): Promise<Served> {
     const child = start(['serve', '--listen', '127.0.0.1:0', ...args], at.options)
     const output = { stdout: '', stderr: '' }
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
+import { secondsIn } from '../quantities.js'
 
 /** Option values that several commands take. For commander; what is thrown comes out with its own code. */
 
@@ -16,13 +17,10 @@ export function parseWhole(text: string): number {
   throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from 0 on.`)
 }
 
-const SECONDS: Readonly<Record<string, number>> = { s: 1, min: 60, h: 3600, d: 86_400, w: 604_800 }
-
 /** A duration such as `2d`. @returns seconds @throws ARGUMENT_INVALID */
 export function parseDuration(text: string): number {
-  const [, count, unit] = /^(\d+)\s*(s|min|h|d|w)$/i.exec(text) ?? []
-  const seconds = Number(count) * (SECONDS[unit?.toLowerCase() ?? ''] ?? Number.NaN)
-  if (Number.isSafeInteger(seconds)) return seconds
+  const seconds = secondsIn(text)
+  if (seconds !== undefined) return seconds
   throw new EverfoldError(
     'ARGUMENT_INVALID',
     `"${text}" is no duration. Write a whole number and a unit: 90s, 30min, 36h, 2d or 1w.`,

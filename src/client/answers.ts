@@ -97,10 +97,15 @@ export interface ProtectionReport {
     readonly newestAt: string | null
     readonly ageSeconds: number | null
     readonly expectedIntervalSeconds: number | null
+    readonly expectedFrom: 'configuration' | 'median' | null
     readonly missedIntervals: number | null
+    readonly state: 'on time' | 'late' | 'never' | 'unknown'
     readonly sizeBytes: number
     readonly changedBytes7Days: number
     readonly storedBytes7Days: number
+    readonly storedBytesPerDay: number | null
+    readonly deduplicationRatio: number | null
+    readonly compressionRatio: number | null
     readonly damage: 'none' | 'newest state' | 'whole chain'
   }[]
 }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 /* What the routes answer, as schemas: documented in /openapi.json, and held against real answers by the tests. */
 
 const bytes = z.int().min(0)
+const ratio = z.number().min(0).nullable()
 const time = z.iso.datetime()
 const id = z.string().regex(/^[0-9a-z]{8}$/)
 
@@ -116,17 +117,26 @@ export const protectionReportSchema = z
         newest: id.nullable(),
         newestAt: time.nullable(),
         ageSeconds: bytes.nullable(),
-        expectedIntervalSeconds: bytes
-          .nullable()
-          .meta({ description: 'The median of the last intervals between points; null below three points' }),
+        expectedIntervalSeconds: bytes.nullable().meta({
+          description: 'As configured, or else the median of the last intervals; null below three points',
+        }),
+        expectedFrom: z.enum(['configuration', 'median']).nullable(),
         missedIntervals: bytes
           .nullable()
           .meta({ description: 'Whole expected intervals since the newest point, beyond the first' }),
+        state: z
+          .enum(['on time', 'late', 'never', 'unknown'])
+          .meta({ description: 'late: an interval was missed; never: there is no point' }),
         sizeBytes: bytes,
         changedBytes7Days: bytes.meta({
           description: 'By the points of the last seven days, the full left out',
         }),
         storedBytes7Days: bytes,
+        storedBytesPerDay: bytes.nullable().meta({
+          description: 'How fast it grows: by the points of the last seven days, the full left out',
+        }),
+        deduplicationRatio: ratio.meta({ description: 'Changed bytes to new ones, of all points there are' }),
+        compressionRatio: ratio.meta({ description: 'New bytes to stored ones, likewise' }),
         damage: z.enum(['none', 'newest state', 'whole chain']),
       }),
     ),

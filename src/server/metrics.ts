@@ -3,22 +3,26 @@ import type { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { frameCacheOf } from '../restore/disk-reader-frames.js'
+import { expectedMachines, machineSetting, type ServiceConfig } from './config/service-config.js'
 
 /** Figures for Prometheus. None of them takes a look at runs or packs, so they may be asked for often. */
 export class Metrics {
   readonly #registry: Registry
   readonly #repository: Repository
+  readonly #config: ServiceConfig
   readonly #requests: Histogram<'route' | 'method' | 'status'>
   readonly #sentBytes: Counter
   readonly #points: Gauge<'machine'>
   readonly #newest: Gauge<'machine'>
   readonly #size: Gauge<'machine'>
+  readonly #expected: Gauge<'machine'>
   readonly #unreadable: Gauge
   readonly #frames: Gauge<'state'>
 
-  private constructor(prom: (typeof Prometheus)['default'], repository: Repository) {
+  private constructor(prom: (typeof Prometheus)['default'], repository: Repository, config: ServiceConfig) {
     const registers = [(this.#registry = new prom.Registry())]
     this.#repository = repository
+    this.#config = config
     prom.collectDefaultMetrics({ register: this.#registry })
     this.#requests = new prom.Histogram({
       name: 'everfold_http_request_seconds',
@@ -39,13 +43,18 @@ export class Metrics {
       'machine',
     ])
     this.#size = gauge('everfold_disk_bytes', 'Size of its disks at its newest point', ['machine'])
+    this.#expected = gauge(
+      'everfold_expected_interval_seconds',
+      'How far apart its points should be at the most, where the configuration says it',
+      ['machine'],
+    )
     this.#unreadable = gauge('everfold_machines_unreadable', 'Machines whose chain cannot be read', [])
     this.#frames = gauge('everfold_frame_cache', 'Decoded frames: found, read, and bytes kept', ['state'])
   }
 
-  static async create(repository: Repository): Promise<Metrics> {
+  static async create(repository: Repository, config: ServiceConfig): Promise<Metrics> {
     const { default: prom } = await import('prom-client')
-    return new Metrics(prom, repository)
+    return new Metrics(prom, repository, config)
   }
 
   observe(route: string, method: string, status: number, seconds: number): void {
@@ -64,9 +73,15 @@ export class Metrics {
 
   async #collect(): Promise<void> {
     const { chains } = this.#repository
-    for (const gauge of [this.#points, this.#newest, this.#size]) gauge.reset()
+    for (const gauge of [this.#points, this.#newest, this.#size, this.#expected]) gauge.reset()
     let unreadable = 0
-    for (const machine of await chains.allMachines()) {
+    const machines = await chains.allMachines()
+    // One that is expected and has no point yet would otherwise raise no alarm.
+    for (const machine of new Set([...expectedMachines(this.#config), ...machines])) {
+      const expected = machineSetting(this.#config, machine, 'expectedInterval')
+      if (expected !== undefined) this.#expected.set({ machine }, expected)
+    }
+    for (const machine of machines) {
       const head = await chains.find(machine).catch((error: unknown) => {
         if (!isEverfoldError(error, 'CHAIN_DAMAGED', 'LISTING_INCOMPLETE')) throw error
         unreadable++

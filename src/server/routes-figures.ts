@@ -9,8 +9,9 @@ import {
   protectionReportSchema,
   storageReportSchema,
 } from './answers.js'
+import { expectedMachines, machineSetting } from './config/service-config.js'
 import { formatQuery, rowsAs } from './csv.js'
-import { machinesOf, sizeOf } from './machine-overview.js'
+import { type MachineOverview, machinesOf, sizeOf } from './machine-overview.js'
 import { PROTECTION_COLUMNS, protectionOf } from './protection.js'
 import { coversAll, coversMachine } from './roles.js'
 import { machineParams, noParams, noQuery, pointParams, type Route, route } from './route.js'
@@ -120,9 +121,16 @@ const protectionReport = route({
       content: { 'application/json': protectionReportSchema, 'text/csv': null },
     },
   },
-  handle: async ({ repository }, { token, query, request, response }) => {
+  handle: async ({ repository, config }, { token, query, request, response }) => {
     const now = repository.environment.now()
-    const machines = (await machinesOf(repository, token)).map((machine) => protectionOf(machine, now))
+    const found = await machinesOf(repository, token)
+    const expected = expectedMachines(config).filter(
+      (name) => coversMachine(token?.machines ?? [], name) && !found.some(({ machine }) => machine === name),
+    )
+    const without = expected.map((machine): MachineOverview => ({ machine, points: [], damage: 'none' }))
+    const machines = [...found, ...without].map((machine) =>
+      protectionOf(machine, machineSetting(config, machine.machine, 'expectedInterval'), now),
+    )
     const json = { generatedAt: new Date(now).toISOString(), machines }
     return rowsAs(request, response, query.format, json, machines, PROTECTION_COLUMNS)
   },

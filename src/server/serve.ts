@@ -6,19 +6,14 @@ import type { Duplex } from 'node:stream'
 import type { Repository } from '../chain/repository.js'
 import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { makeApp } from './app.js'
+import type { ServiceConfig } from './config/service-config.js'
 import { DiskReaders } from './disk-readers.js'
 import { JobQueue } from './job-queue.js'
+import type { Listen } from './listen.js'
 import { Metrics } from './metrics.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
 import type { Service } from './service.js'
 import { TokenBook } from './token-book.js'
-
-/** Where to listen. */
-export interface Listen {
-  readonly host: string
-  /** 0: any that is free. */
-  readonly port: number
-}
 
 /** Files in PEM. */
 export interface TlsFiles {
@@ -29,8 +24,8 @@ export interface TlsFiles {
 export interface ServeOptions {
   readonly listen: Listen
   readonly tls?: TlsFiles
-  /** What is logged, and above; see pino. */
-  readonly logLevel?: string
+  /** Everything else that a configuration says. */
+  readonly config?: ServiceConfig
 }
 
 export interface RunningService {
@@ -64,10 +59,11 @@ export function loadAhead(): void {
  * @throws LISTEN_FAILED, STORE_FULL (the first token cannot be stored), STORE_FAILED
  */
 export async function serve(repository: Repository, options: ServeOptions): Promise<RunningService> {
+  const { config = {} } = options
   const { default: pino } = await import('pino')
   // Synchronous: a line that was written is not lost, whatever happens next.
   const log = pino(
-    { level: options.logLevel ?? 'info', base: null },
+    { level: config.log?.level ?? 'info', base: null },
     pino.destination({ dest: 2, sync: true }),
   )
   const { book, state } = await TokenBook.open(repository.store, repository.environment)
@@ -76,10 +72,11 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   let stopping = false
   const readers = new DiskReaders(repository)
   const service: Service = {
+    config,
     repository,
     tokens: book,
     readers,
-    metrics: await Metrics.create(repository),
+    metrics: await Metrics.create(repository, config),
     jobs: new JobQueue(repository, log),
     log,
     isStopping: () => stopping,

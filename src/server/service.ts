@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
+import type { ServiceConfig } from './config/service-config.js'
 import type { DiskReaders } from './disk-readers.js'
 import type { JobQueue } from './job-queue.js'
 import type { Metrics } from './metrics.js'
@@ -7,6 +8,7 @@ import type { TokenBook } from './token-book.js'
 
 /** What the routes work with. */
 export interface Service {
+  readonly config: ServiceConfig
   readonly repository: Repository
   readonly tokens: TokenBook
   readonly readers: DiskReaders

@@ -1,11 +1,15 @@
 import { once } from 'node:events'
 import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
-import { type Listen, loadAhead, serve, type TlsFiles } from '../../server/serve.js'
+import { readConfig } from '../../server/config/read-config.js'
+import type { ServiceConfig } from '../../server/config/service-config.js'
+import { LISTEN_DEFAULT, type Listen, parseListen } from '../../server/listen.js'
+import { loadAhead, serve, type TlsFiles } from '../../server/serve.js'
 import { type CommonOptions, withRepository } from '../run.js'
 
 interface ServeCommandOptions extends CommonOptions {
-  readonly listen: Listen
+  readonly config?: string
+  readonly listen?: Listen
   readonly tlsCert?: string
   readonly tlsKey?: string
 }
@@ -14,7 +18,8 @@ export function addServe(program: Command): void {
   program
     .command('serve')
     .description('Serve the repository over HTTP until it is told to stop.')
-    .option('--listen <address>', 'host and port', parseListen, { host: '127.0.0.1', port: 7070 })
+    .option('--config <file>', 'everfold.yaml: limits, quotas and more; options here win over it')
+    .option('--listen <address>', 'host and port (default: 127.0.0.1:7070)', listenAddress)
     .option('--tls-cert <file>', 'certificate (with its chain) in PEM: serve HTTPS')
     .option('--tls-key <file>', 'the key of the certificate, in PEM')
     .addHelpText(
@@ -24,20 +29,23 @@ The first start prints a token for everything on standard error. It is not shown
 POST /v1/tokens or, while the service is down, from: everfold token create
 Standard error also has the log: one JSON object a line. SIGTERM and SIGINT stop the service cleanly.
 Without --tls-cert, tokens and data go over the network as they are: listen on 127.0.0.1, or behind a proxy.
+docs/operations.md describes the configuration.
 
 Examples:
   everfold serve
+  everfold serve --config /etc/everfold/everfold.yaml
   everfold serve --listen 0.0.0.0:7443 --tls-cert cert.pem --tls-key key.pem`,
     )
     .action(async (options: ServeCommandOptions, command: Command) => {
-      const tls = tlsOf(options)
-      const { listen } = options
       loadAhead()
+      const config = await configOf(options)
+      const tls = tlsOf(options) ?? config.tls
+      const listen = options.listen ?? config.listen ?? LISTEN_DEFAULT
       await withRepository(
-        options,
+        config.repository === undefined ? options : { repo: config.repository, ...options },
         command,
         async (repository) => {
-          const service = await serve(repository, { listen, ...(tls && { tls }) })
+          const service = await serve(repository, { listen, config, ...(tls && { tls }) })
           if (service.adminToken !== undefined) process.stderr.write(`admin token: ${service.adminToken}\n`)
           const { url, adminToken } = service
           process.stdout.write(
@@ -77,14 +85,16 @@ function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): TlsFiles | undefined {
   throw new EverfoldError('ARGUMENT_INVALID', 'Give --tls-cert and --tls-key together.')
 }
 
-/** `127.0.0.1:7070`, `[::1]:7070`, `backup.example:7070`. For commander. */
-function parseListen(text: string): Listen {
-  const [, bracketed, plain, digits] = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/i.exec(text) ?? []
-  const host = bracketed ?? plain
-  const port = Number(digits)
-  if (host !== undefined && port <= 65_535) return { host, port }
+/** For commander. */
+function listenAddress(text: string): Listen {
+  const listen = parseListen(text)
+  if (listen !== undefined) return listen
   throw new EverfoldError(
     'ARGUMENT_INVALID',
     `"${text}" is no address to listen on. Write HOST:PORT, such as 127.0.0.1:7070 or [::1]:7070.`,
   )
+}
+
+async function configOf({ config }: ServeCommandOptions): Promise<ServiceConfig> {
+  return config === undefined ? {} : readConfig(config)
 }
