@@ -140,7 +140,8 @@ export class Ingest {
         this.#fail(error)
         this.#batches.leave()
       })
-    return (await cut).tail
+    // Nothing is left of a batch that ends here: the next one need not wait.
+    return batch.final ? NO_BYTES : (await cut).tail
   }
 
   async #cutByContent(batch: Batch): Promise<CutBatch> {

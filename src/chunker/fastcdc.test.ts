@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { FastCdc } from './fastcdc.js'
+import { GEAR } from './gear.js'
 
 /** The same bytes for the same seed, for ever: the golden values rest on it (mulberry32). */
 function randomBytes(length: number, seed: number): Uint8Array {
@@ -215,4 +216,10 @@ describe('FastCdc’s boundaries, which may never change', () => {
       '4bd5753e1f120429',
     ])
   })
+})
+
+it('takes its random numbers from SHA-256', () => {
+  const hash = (byte: number): Buffer =>
+    createHash('sha256').update('everfold fastcdc gear 1').update(Uint8Array.of(byte)).digest()
+  expect([...GEAR]).toEqual(Array.from({ length: 256 }, (_, byte) => hash(byte).readInt32LE(0)))
 })

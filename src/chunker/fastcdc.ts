@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
-
 import { checkChunkSize } from './chunk-size.js'
+import { makeScanner } from './gear-scan.js'
 import { isZero } from './zero.js'
 
 /**
@@ -29,6 +28,9 @@ export class FastCdc {
   /** Up to the normal length a boundary is 4 times as rare as in plain chunking, beyond it 4 times as frequent. */
   readonly #maskRare: number
   readonly #maskFrequent: number
+  /** The part of the bytes that the scanner has. */
+  #loadedStart = 0
+  #loadedEnd = 0
 
   /** @throws EverfoldError ARGUMENT_INVALID unless `chunkSize` is a chunk size. */
   constructor(chunkSize: number) {
@@ -54,6 +56,7 @@ export class FastCdc {
     const lengths = new Uint32Array(Math.ceil(bytes.length / this.lengthMin))
     let count = 0
     let consumed = 0
+    this.#loadedEnd = 0
     while (consumed < bytes.length) {
       const available = Math.min(bytes.length - consumed, this.lengthMax)
       const length = this.#boundary(bytes, consumed, consumed + available) - consumed
@@ -68,36 +71,29 @@ export class FastCdc {
 
   /** The first boundary of a chunk that begins at `start`; `end` if there is none before it. */
   #boundary(bytes: Uint8Array, start: number, end: number): number {
-    // A run of zeros meets no mask (see GEAR): most disks have many, and this is twenty times as fast as finding out.
-    if (bytes[start] === 0 && bytes[end - 1] === 0 && isZero(bytes.subarray(start, end))) return end
-    const maskRare = this.#maskRare
-    const maskFrequent = this.#maskFrequent
-    const normal = Math.min(start + this.lengthNormal, end)
-    let hash = 0
     // No boundary is wanted below the smallest length, so the hash begins there. It forgets a byte after 32 others.
-    let at = start + this.lengthMin
-    for (; at < normal; at++) {
-      hash = ((hash << 1) + (GEAR[bytes[at] ?? 0] ?? 0)) | 0
-      if ((hash & maskRare) === 0) return at
-    }
-    for (; at < end; at++) {
-      hash = ((hash << 1) + (GEAR[bytes[at] ?? 0] ?? 0)) | 0
-      if ((hash & maskFrequent) === 0) return at
-    }
-    return end
+    const from = start + this.lengthMin
+    if (from >= end) return end
+    // A run of zeros meets no mask (see GEAR): most disks have many, and this is ten times as fast as finding out.
+    if (bytes[start] === 0 && bytes[end - 1] === 0 && isZero(bytes.subarray(start, end))) return end
+    if (end > this.#loadedEnd) this.#load(bytes, start)
+    const base = this.#loadedStart
+    const normal = Math.min(start + this.lengthNormal, end)
+    return base + SCANNER.scan(from - base, normal - base, end - base, this.#maskRare, this.#maskFrequent)
+  }
+
+  #load(bytes: Uint8Array, start: number): void {
+    this.#loadedStart = start
+    this.#loadedEnd = Math.min(start + Math.max(WINDOW_BYTES, this.lengthMax), bytes.length)
+    SCANNER.load(bytes.subarray(start, this.#loadedEnd))
   }
 }
 
-const NORMALISATION_LEVEL = 2
+const SCANNER = makeScanner()
+/** The scanner gets so much at a time, or the largest chunk: it stays in a core's cache. */
+const WINDOW_BYTES = 512 * 1024
 
-/**
- * A random number per byte value: the first 4 bytes, little-endian, of SHA-256 of this text and that byte. With these
- * numbers a run of zeros (or of 0xff) meets none of the masks, so it is cut into chunks of the largest length.
- */
-const GEAR_TEXT = 'everfold fastcdc gear 1'
-const GEAR = Int32Array.from({ length: 256 }, (_, byte) =>
-  createHash('sha256').update(GEAR_TEXT).update(Uint8Array.of(byte)).digest().readInt32LE(0),
-)
+const NORMALISATION_LEVEL = 2
 
 /** The highest bits of the hash, in which the mask's are: bit 8 depends on 9 bytes of the stream, bit 31 on 32. */
 const MASK_SPAN_BITS = 24

@@ -1,30 +1,12 @@
 #!/usr/bin/env node
-import { CommanderError } from 'commander'
-import { EverfoldError, systemErrorCode } from '../errors.js'
-import { makeProgram } from './program.js'
-import { reportError } from './run.js'
+import { prepareThreads } from '../pack/crew.js'
 
-// Whoever reads our output may stop, as head(1) does. That ends no backup, and is no failure.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error) => {
-    if (systemErrorCode(error) !== 'EPIPE') throw error
-  })
+/*
+ * Threads take as long to start as the command takes to load, so they start first. Nothing else is imported here: that would be
+ * loaded before them.
+ */
+const WITH_THREADS = ['backup', 'restore', 'verify', 'gc']
 
-const json = process.argv.includes('--json')
-try {
-  await (await makeProgram(process.argv[2])).parseAsync()
-} catch (error) {
-  if (!(error instanceof CommanderError)) process.exitCode = reportError(error, json)
-  // The help that was asked for, or that is shown where no command was named, is out already.
-  else if (error.exitCode === 0 || error.code === 'commander.help')
-    process.exitCode = error.exitCode === 0 ? 0 : 2
-  else process.exitCode = reportError(usageError(error), json)
-}
-
-/** What is wrong with the arguments, said as all other errors are. */
-function usageError(error: CommanderError): EverfoldError {
-  const problem = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
-  return new EverfoldError('ARGUMENT_INVALID', `${problem.replace(/([^.?!)])$/, '$1.')} See --help.`, {
-    cause: error,
-  })
-}
+const [command, ...rest] = process.argv.slice(2)
+if (command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help')) prepareThreads()
+await import('./command-line.js')

@@ -132,3 +132,15 @@ export async function writeBatch(db: Database, writes: readonly Write[], sync: b
     await batch.close()
   }
 }
+
+/** Beyond all keys: LevelDB writes its buffer out before it compacts a range, and in this one nothing is to be compacted. */
+const EMPTY_RANGE = [Uint8Array.of(0xff, 0), Uint8Array.of(0xff, 1)] as const
+
+/** Makes a table of what is only in the log. If that fails, the log still has it. */
+export async function writeTable(db: Database): Promise<void> {
+  const { compactRange } = db as { compactRange?: CompactRange }
+  await compactRange?.call(db, ...EMPTY_RANGE).catch(() => undefined)
+}
+
+/** Of `classic-level`, which `level` is in Node.js; its types do not say so. */
+type CompactRange = (this: Database, start: Uint8Array, end: Uint8Array) => Promise<void>

@@ -12,6 +12,8 @@ import { ID_BYTES, sealed, unsealed, unsealedNumber } from './records.js'
 
 /** Pack records that an iteration holds at once. */
 const PACKS_PER_READ = 1024
+/** So many new entries are made a table when the index is closed: otherwise whoever opens it next has to do that, and waits for it. */
+const TABLE_FROM_ENTRIES = 8 * 1024
 
 /**
  * The index in LevelDB. Any method throws
@@ -24,6 +26,7 @@ export class LevelIndex implements ChunkIndex {
   /** Did opening create it? Then it knows nothing yet, and a store that has packs wants a rebuild. */
   readonly created: boolean
   readonly #session: LevelSession
+  #added = 0
 
   private constructor(session: LevelSession, created: boolean) {
     this.#session = session
@@ -57,6 +60,7 @@ export class LevelIndex implements ChunkIndex {
       const { pack, writes } = await numbers.numberFor(db, id)
       await writeBatch(db, [...writes, ...writeEntries(pack, hashes, except)], false)
       numbers.keep(pack)
+      this.#added += hashes.length / HASH_BYTES
     })
   }
 
@@ -149,7 +153,8 @@ export class LevelIndex implements ChunkIndex {
 
   /** Waits for what is under way. Closing again does nothing. */
   async close(): Promise<void> {
-    await this.#session.close()
+    await this.#session.close(this.#added >= TABLE_FROM_ENTRIES)
+    this.#added = 0
   }
 }
 

@@ -1,7 +1,7 @@
 /** An open database that can be replaced by a new one under its readers: to clear it, or after a write failed. */
 
 import { isEverfoldError, messageOf } from '../errors.js'
-import { type Database, type DatabaseOptions, openDatabase } from './level-database.js'
+import { type Database, type DatabaseOptions, openDatabase, writeTable } from './level-database.js'
 import { isNotOpen, translateLevelError } from './level-errors.js'
 import { PackNumbers } from './pack-numbers.js'
 
@@ -96,8 +96,10 @@ export class LevelSession {
     }
   }
 
-  async close(): Promise<void> {
+  /** @param toTable  Make a table of what is only in the log. */
+  async close(toTable = false): Promise<void> {
     await this.#afterWrites(async () => {
+      if (toTable && !this.#closed && !this.#refusing) await writeTable(this.#state.db)
       this.#closed = true
       await this.#state.db.close()
     })

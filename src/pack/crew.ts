@@ -31,7 +31,7 @@ export class ThreadCrew implements Crew {
   readonly size: number
   #threads: Promise<Piscina> | undefined
 
-  constructor(size = Math.max(2, availableParallelism())) {
+  constructor(size = sizeByDefault()) {
     this.size = size
   }
 
@@ -53,7 +53,7 @@ export class ThreadCrew implements Crew {
 
   /** Starts all threads now, while the caller does other things. */
   prepare(): void {
-    this.#threads ??= startThreads(this.size, this.size)
+    this.#threads ??= takePrepared(this.size) ?? startThreads(this.size, this.size)
     // Whoever gives it a job hears of a failure.
     this.#threads.catch(() => undefined)
   }
@@ -68,6 +68,28 @@ export class ThreadCrew implements Crew {
     this.#threads ??= startThreads(this.size, 1)
     return (await this.#threads).run(job, { name, transferList: [handedOver] })
   }
+}
+
+function sizeByDefault(): number {
+  return Math.max(2, availableParallelism())
+}
+
+let prepared: Promise<Piscina> | undefined
+
+/**
+ * Starts threads for the crew that will be prepared, before anything else is loaded: they take as long as the rest of a command
+ * until it can use them. They keep no process alive.
+ */
+export function prepareThreads(): void {
+  prepared ??= startThreads(sizeByDefault(), sizeByDefault())
+  prepared.catch(() => undefined)
+}
+
+function takePrepared(size: number): Promise<Piscina> | undefined {
+  if (size !== sizeByDefault()) return undefined
+  const threads = prepared
+  prepared = undefined
+  return threads
 }
 
 /** Commands that need no threads do not load what starts them, either. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { JOBS_KEPT } from '../merge/spent-jobs.js'

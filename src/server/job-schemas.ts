@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { retentionPolicySchema } from '../chain/chain-state.js'
 import { ROUNDS_MAX } from '../merge/gc-rounds.js'
 import { checkName } from '../names.js'

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { PointState } from '../chain/chain-state.js'
 import type { protectionReportSchema } from './answers.js'
 import { type MachineOverview, sizeOf } from './machine-overview.js'

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { requireMachine } from './access.js'
 import { sendEvents } from './job-events.js'
