@@ -80,7 +80,7 @@ export function scatteredChanges(
 
 /** Writes a list as the run of a machine. */
 export async function storeRun(repository: Repository, machine: string, list: ExtentList): Promise<RunRef> {
-  return (await writeRun(repository.store, machine, list, () => undefined)).run
+  return (await writeRun(repository.store, machine, list, async () => undefined)).run
 }
 
 export const syntheticDisk = 'disk'

@@ -262,9 +262,9 @@ async function writeDisk(
   plan: DiskPlan,
   pins: WorkPins,
 ): Promise<{ readonly state: DiskState; readonly writtenBytes: number }> {
-  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish(), (id) => {
-    pins.pin(id)
-  })
+  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish(), (id) =>
+    pins.claim(id),
+  )
   const state: DiskState = {
     id: plan.request.id,
     sizeBytes: plan.request.source.sizeBytes,

@@ -6,6 +6,8 @@ export class Pins {
   readonly #held = new Map<string, number>()
   readonly #recorders = new Set<Set<string>>()
   readonly #open = new Set<number>()
+  /** What a collection is removing at this moment. */
+  readonly #leaving = new Map<string, Promise<void>>()
   #begun = 0
 
   /** Number of the newest work that ever began. */
@@ -25,13 +27,18 @@ export class Pins {
     const number = ++this.#begun
     this.#open.add(number)
     let ended = false
+    const pin = (id: string): void => {
+      if (ended) throw new Error('this work has ended')
+      for (const recorder of this.#recorders) recorder.add(id)
+      if (mine.has(id)) return
+      mine.add(id)
+      this.#held.set(id, (this.#held.get(id) ?? 0) + 1)
+    }
     return {
-      pin: (id) => {
-        if (ended) throw new Error('this work has ended')
-        for (const recorder of this.#recorders) recorder.add(id)
-        if (mine.has(id)) return
-        mine.add(id)
-        this.#held.set(id, (this.#held.get(id) ?? 0) + 1)
+      pin,
+      claim: async (id) => {
+        pin(id)
+        await this.#leaving.get(id)
       },
       end: () => {
         ended = true
@@ -53,19 +60,42 @@ export class Pins {
   fence(): Fence {
     const recorded = new Set(this.#held.keys())
     this.#recorders.add(recorded)
-    return { used: (id) => recorded.has(id), stop: () => this.#recorders.delete(recorded) }
+    const used = (id: string): boolean => recorded.has(id)
+    return {
+      used,
+      removeUnused: async (id, remove) => {
+        // From the check to the note there is no wait: who claims it from now on waits for the removal.
+        if (used(id)) return false
+        const removal = remove()
+        this.#leaving.set(
+          id,
+          removal.catch(() => undefined),
+        )
+        try {
+          await removal
+          return true
+        } finally {
+          this.#leaving.delete(id)
+        }
+      },
+      stop: () => this.#recorders.delete(recorded),
+    }
   }
 }
 
 export interface WorkPins {
   /** Must be called before the thing is relied on, in the same turn as the decision to. */
   pin(id: string): void
+  /** Pins what is about to be written, and waits if it is being removed just now: it may be there already, and go. */
+  claim(id: string): Promise<void>
   /** Lets go of everything: the work was committed, or came to nothing. */
   end(): void
 }
 
 export interface Fence {
   used(id: string): boolean
+  /** Removes something, unless it is in use; whoever claims it meanwhile waits. @returns whether it was removed. @throws what `remove` throws */
+  removeUnused(id: string, remove: () => Promise<void>): Promise<boolean>
   stop(): void
 }
 

@@ -16,7 +16,7 @@ function longList(extents: number): ExtentList {
 }
 
 /** Nothing collects garbage here. */
-function ignore(_id: string): void {}
+async function ignore(_id: string): Promise<void> {}
 
 async function keysOf(store: MemoryStore): Promise<string[]> {
   const keys: string[] = []
@@ -73,7 +73,7 @@ describe('writeRun and readRun', () => {
   it('pin each segment before it is written', async () => {
     const store = new MemoryStore()
     const pinned: string[] = []
-    const { run } = await writeRun(store, 'm', longList(3), (id) => {
+    const { run } = await writeRun(store, 'm', longList(3), async (id) => {
       expect(store.usedBytes).toBe(0)
       pinned.push(id)
     })

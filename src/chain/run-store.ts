@@ -40,14 +40,14 @@ interface WrittenSegment {
 
 /**
  * Writes a list as segments; those that are in the store already cost nothing.
- * @param pin  Called with each segment's id before it is written: it may be there already and about to be collected.
+ * @param claim  Awaited with each segment's id before it is written: it may be there already and about to be collected.
  * @returns once all of them are durable.
  */
 export async function writeRun(
   store: StoreWriter,
   machine: string,
   list: ExtentList,
-  pin: (segmentId: string) => void,
+  claim: (segmentId: string) => Promise<void>,
 ): Promise<{ readonly run: RunRef; readonly writtenBytes: number }> {
   const segments: SegmentRef[] = []
   let writtenBytes = 0
@@ -62,7 +62,7 @@ export async function writeRun(
           list,
           Math.round((list.length * piece) / pieces),
           Math.round((list.length * (piece + 1)) / pieces),
-          pin,
+          claim,
         ),
       )
     for (const written of await settleAll(batch)) {
@@ -79,12 +79,12 @@ async function writeSegment(
   list: ExtentList,
   from: number,
   to: number,
-  pin: (segmentId: string) => void,
+  claim: (segmentId: string) => Promise<void>,
 ): Promise<WrittenSegment> {
   const { id, bytes } = encodeRun(list, from, to)
   const again = decodeRun(bytes, id, new PackTable())
   if (!sameExtents(list, from, to, again)) throw new Error('a run did not decode to what was encoded')
-  pin(id)
+  await claim(id)
   const answer = await store.put(runKey(machine, id), [bytes])
   const segment = { id, start: list.startOf(from), end: list.endOf(to - 1), extents: to - from }
   return { segment, bytes: answer === 'created' ? bytes.length : 0 }

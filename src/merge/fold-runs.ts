@@ -112,9 +112,9 @@ class Folder {
 
   async #flush(): Promise<void> {
     if (this.#open.length === 0) return
-    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, this.#open, (id) => {
-      this.#pins.pin(id)
-    })
+    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, this.#open, (id) =>
+      this.#pins.claim(id),
+    )
     this.#cost.writtenBytes += writtenBytes
     this.#segments.push(...run.segments)
     this.#open = new ExtentList(this.#run.stride, this.#packs)

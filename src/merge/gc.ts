@@ -452,9 +452,10 @@ class Collection {
           for (const segment of disk.run.segments) named.add(`${head.machine}/${segment.id}`)
     for await (const object of this.#repository.store.list(runsPrefix())) {
       const run = parseRunKey(object.key)
-      if (run === undefined || named.has(`${run.machine}/${run.id}`) || this.#fence.used(run.id)) continue
+      if (run === undefined || named.has(`${run.machine}/${run.id}`)) continue
       stopIfCancelled(this.#options.signal)
-      await this.#remove(object.key, object.sizeBytes)
+      // The same extents make the same run: a backup may be about to write it again.
+      await this.#fence.removeUnused(run.id, () => this.#remove(object.key, object.sizeBytes))
     }
   }
 
