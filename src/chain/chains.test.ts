@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { flipped } from '../../test/format-samples.js'
 import { chainState, pointState } from '../../test/format-states.js'
 import { sealJson } from '../sealed-json.js'
+import { FaultyStore } from '../store/faulty-store.js'
 import { chainKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { decodeChainState, encodeChainState } from './chain-state.js'
@@ -10,7 +11,7 @@ import { Chains, readChainHead } from './chains.js'
 
 const [A, B, C] = ['a0000000', 'b0000000', 'c0000000'].map((id) => pointState(id, []))
 
-/** Chain states 0 to n - 1, of which state i has the first i + 1 of these points. */
+/** Chain states 0 to n, of which state i has the first i of these points. */
 async function storeWith(...points: readonly (typeof A)[]): Promise<MemoryStore> {
   const store = new MemoryStore()
   const chains = new Chains(store)
@@ -32,7 +33,7 @@ describe('Chains', () => {
     const chains = new Chains(store)
     const head = await chains.get('m')
     expect(head.damaged).toEqual([])
-    expect(head.state).toMatchObject({ sequence: 2, machine: 'm', points: [A, B, C] })
+    expect(head.state).toMatchObject({ sequence: 3, machine: 'm', points: [A, B, C] })
     expect(await chains.machines()).toEqual(['m'])
     expect(await chains.find('other')).toBeUndefined()
     await expect(chains.get('other')).rejects.toMatchObject({ code: 'MACHINE_UNKNOWN' })
@@ -40,47 +41,62 @@ describe('Chains', () => {
 
   it('does not go back to an older state when a newer Everfold wrote the newest', async () => {
     const store = await storeWith(A, B)
-    const newer = { ...chainState('m', 2, [A!, B!, C!]), format: 2, more: 'than we know' }
-    await store.put(chainKey('m', 2), [sealJson(newer)])
+    const newer = { ...chainState('m', 3, [A!, B!, C!]), format: 2, more: 'than we know' }
+    await store.put(chainKey('m', 3), [sealJson(newer)])
     await expect(new Chains(store).get('m')).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' })
   })
 
   it('falls back to the highest valid state, tells what is damaged, and commits above that', async () => {
     const store = await storeWith(A, B, C)
-    await spoil(store, 2)
+    await spoil(store, 3)
     const chains = new Chains(store)
-    expect(await chains.get('m')).toMatchObject({ state: { sequence: 1, points: [A, B] }, damaged: [2] })
+    expect(await chains.get('m')).toMatchObject({ state: { sequence: 2, points: [A, B] }, damaged: [3] })
     const next = await chains.edit('m', (head) => ({ points: [...(head?.state.points ?? []), C!] }))
-    expect(next.sequence).toBe(3)
-    expect(await new Chains(store).get('m')).toMatchObject({ state: { sequence: 3 }, damaged: [] })
+    expect(next.sequence).toBe(4)
+    expect(await new Chains(store).get('m')).toMatchObject({ state: { sequence: 4 }, damaged: [] })
   })
 
   it('takes a state that is not what its key says as damaged', async () => {
     const store = await storeWith(A)
-    await store.put(chainKey('m', 1), [encodeChainState(chainState('m', 7, []))])
-    await store.put(chainKey('m', 2), [encodeChainState(chainState('other', 2, []))])
+    await store.put(chainKey('m', 2), [encodeChainState(chainState('m', 7, []))])
+    await store.put(chainKey('m', 3), [encodeChainState(chainState('other', 3, []))])
     const head = await readChainHead(store, 'm')
-    expect(head?.state.sequence).toBe(0)
-    expect([...(head?.damaged ?? [])].sort()).toEqual([1, 2])
+    expect(head?.state.sequence).toBe(1)
+    expect([...(head?.damaged ?? [])].sort()).toEqual([2, 3])
   })
 
   it('says CHAIN_DAMAGED where no state is valid', async () => {
     const store = await storeWith(A, B)
-    await spoil(store, 0)
-    await spoil(store, 1)
+    for (const sequence of [0, 1, 2]) await spoil(store, sequence)
     await expect(new Chains(store).find('m')).rejects.toMatchObject({ code: 'CHAIN_DAMAGED' })
   })
 
   it('finds the newest state although a listing leaves it out', async () => {
     class ForgetfulStore extends MemoryStore {
       override async *list(prefix: string): ReturnType<MemoryStore['list']> {
-        for await (const object of super.list(prefix)) if (!/[12]$/.test(object.key)) yield object
+        for await (const object of super.list(prefix)) if (!/[123]$/.test(object.key)) yield object
       }
     }
     const full = await storeWith(A, B, C)
     const store = new ForgetfulStore()
     for await (const { key } of full.list('')) await store.put(key, [await full.readAll(key)])
-    expect((await new Chains(store).get('m')).state.sequence).toBe(2)
+    expect((await new Chains(store).get('m')).state.sequence).toBe(3)
+  })
+
+  it('has no point before its machine is registered, whatever fails', async () => {
+    for (let failing = 0; ; failing++) {
+      const memory = new MemoryStore()
+      let puts = 0
+      const store = new FaultyStore(memory, (operation) =>
+        operation === 'put' && puts++ === failing ? { kind: 'error-before' } : undefined,
+      )
+      const edited = new Chains(store).edit('m', () => ({ points: [A!] }))
+      if (await edited.then(() => true).catch(() => false)) break
+      const chains = new Chains(memory)
+      expect((await chains.find('m'))?.state.points ?? []).toEqual([])
+      await chains.edit('m', () => ({ points: [A!] }))
+      expect(await new Chains(memory).machines()).toEqual(['m'])
+    }
   })
 
   it('says CONFLICT when another writer was faster, changes nothing, and reads anew then', async () => {
@@ -104,7 +120,7 @@ describe('Chains', () => {
     )
     await expect(fails).rejects.toThrow('no')
     await Promise.all(both)
-    expect((await new Chains(store).get('m')).state).toMatchObject({ sequence: 2, points: [A, B, C] })
+    expect((await new Chains(store).get('m')).state).toMatchObject({ sequence: 3, points: [A, B, C] })
   })
 })
 

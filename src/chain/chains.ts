@@ -46,7 +46,7 @@ export class Chains {
   /** Names of all machines that ever had a chain, deleted ones included, sorted. @throws STORE_FAILED */
   async allMachines(): Promise<string[]> {
     const names = new Set(await this.registry.names())
-    // A machine whose first commit was cut short before it was registered is found in the listing alone.
+    // A machine that was cut short before it was registered has no point, but maybe runs: those are found in the listing alone.
     for await (const object of this.#store.list(chainsPrefix())) {
       const parsed = parseChainKey(object.key)
       if (parsed !== undefined) names.add(parsed.machine)
@@ -90,8 +90,8 @@ export class Chains {
 
   /**
    * Changes a chain: reads the head, asks `change` for what is to be different, and commits it as the next sequence number, one edit
-   * of a machine at a time. Durable when the promise resolves. `change` must not wait for anything slow: what it throws
-   * leaves the chain as it is.
+   * of a machine at a time. The first one begins the chain, without points, and registers the machine. Durable when the promise
+   * resolves. `change` must not wait for anything slow: what it throws leaves the chain as it is.
    * @throws CONFLICT if another writer was faster; STORE_FULL, STORE_FAILED, and as {@link find}
    */
   async edit(machine: string, change: (head: ChainHead | undefined) => ChainEdit): Promise<ChainState> {
@@ -101,44 +101,48 @@ export class Chains {
       if (head !== undefined) await this.#store.settle(chainsPrefix(machine))
       const edit = change(head)
       const state: ChainState = {
-        everfold: 'chain',
-        format: CHAIN_FORMAT_VERSION,
-        machine,
-        sequence: head === undefined ? 0 : Math.max(head.state.sequence, ...head.damaged) + 1,
+        ...emptyState(machine),
+        sequence: head === undefined ? 1 : Math.max(head.state.sequence, ...head.damaged) + 1,
         ...(head?.state.retention === undefined ? {} : { retention: head.state.retention }),
         ...(head !== undefined && losesNewest(head, edit.points) ? { newestLost: true } : {}),
         points: head?.state.points ?? [],
         ...edit,
       }
-      await this.#commit(state)
+      this.#forget(machine)
+      try {
+        // No point before its machine is known for certain: else a collection that is given an empty listing overlooks it.
+        if (head === undefined) await this.#put(emptyState(machine))
+        await this.registry.add(machine)
+        await this.#put(state)
+      } finally {
+        // Whatever came of it, what was known or read meanwhile is out of date: an answer may be lost after the effect.
+        this.#forget(machine)
+      }
+      this.#heads.set(machine, { state, damaged: [] })
       return state
     })
   }
 
-  async #commit(state: ChainState): Promise<void> {
+  async #put(state: ChainState): Promise<void> {
     const { machine, sequence } = state
-    this.#forget(machine)
-    try {
-      const answer = await this.#store.put(chainKey(machine, sequence), [encodeChainState(state)])
-      if (answer === 'exists')
-        throw new EverfoldError(
-          'CONFLICT',
-          `Another writer changed "${machine}" at the same time; nothing was changed. Try again.`,
-          { details: { machine, sequence } },
-        )
-      // Before the commit is acknowledged: from now on an empty listing cannot hide the machine.
-      await this.registry.add(machine)
-    } finally {
-      // Whatever came of it, what was known or read meanwhile is out of date: an answer may be lost after the effect.
-      this.#forget(machine)
-    }
-    this.#heads.set(machine, { state, damaged: [] })
+    const answer = await this.#store.put(chainKey(machine, sequence), [encodeChainState(state)])
+    if (answer === 'created') return
+    throw new EverfoldError(
+      'CONFLICT',
+      `Another writer changed "${machine}" at the same time; nothing was changed. Try again.`,
+      { details: { machine, sequence } },
+    )
   }
 
   #forget(machine: string): void {
     this.#heads.delete(machine)
     this.#changes.set(machine, (this.#changes.get(machine) ?? 0) + 1)
   }
+}
+
+/** A machine's first state. */
+function emptyState(machine: string): ChainState {
+  return { everfold: 'chain', format: CHAIN_FORMAT_VERSION, machine, sequence: 0, points: [] }
 }
 
 /** Is the newest point no longer the newest that there was? A new point puts that right: see FEED_BASE_UNSURE. */
