@@ -26,7 +26,7 @@ export async function backUpMachine(
   live(machine, world, random)
   const disks = machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
   const requests = disks.map((disk) => requestFor(disk, random, machine.backupsUnderWay === 0, gate))
-  machine.backupsOverlap ||= machine.backupsUnderWay++ > 0
+  if (++machine.backupsUnderWay > 1) machine.backupsOverlap = true
   machine.feedUnderWay = requests.some((request) => request.changed !== undefined)
   const content = new Map(disks.map((disk) => [disk.id, disk.bytes]))
   const told = new Map(disks.map((disk) => [disk, new Set(disk.writes)]))

@@ -1,4 +1,4 @@
-import type { ChainState } from '../chain/chain-state.js'
+import type { ChainState, PointState } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { SimulationFailure } from './failure.js'
@@ -150,8 +150,18 @@ export async function compareAll(world: World): Promise<void> {
     for (const index of (state?.points ?? []).keys()) {
       if (state !== undefined) await compare(world, repository, machine, state, index)
     }
+    for (const point of state?.points ?? []) checkEnds(machine, point)
     machine.explain(await pointIds(world, machine), (id) => isCandidate(machine, id))
   }
+}
+
+/** What lies beyond the end of a disk that shrank can never be restored: its chunks would be kept for nothing. */
+function checkEnds(machine: ModelMachine, point: PointState): void {
+  for (const { id, sizeBytes, run } of point.disks)
+    if ((run.segments.at(-1)?.end ?? 0) > sizeBytes)
+      throw new SimulationFailure(
+        `${machine.name}: the run of disk ${id} at point ${point.id} goes beyond its end`,
+      )
 }
 
 async function compare(

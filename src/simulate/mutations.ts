@@ -83,19 +83,25 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'chain/chains.js',
-        find: 'const { machine, sequence } = state;\n        this.#forget(machine);',
-        replace: 'const { machine, sequence } = state;',
+        find: '};\n            this.#forget(machine);\n            try {',
+        replace: '};\n            try {',
       },
       {
         file: 'chain/chains.js',
-        find: 'an answer may be lost after the effect.\n            this.#forget(machine);',
+        find: 'an answer may be lost after the effect.\n                this.#forget(machine);',
         replace: 'an answer may be lost after the effect.',
       },
     ],
   },
   {
     name: 'a collection has no fence: it does not know who uses what',
-    edits: [{ file: 'chain/pins.js', find: 'used: (id) => recorded.has(id)', replace: 'used: () => false' }],
+    edits: [
+      {
+        file: 'chain/pins.js',
+        find: 'const used = (id) => recorded.has(id);',
+        replace: 'const used = () => false;',
+      },
+    ],
   },
   {
     name: 'a collection forgets sessions that were open before it began',
@@ -119,11 +125,16 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'runs that an open session wrote are removed',
-    edits: [{ file: 'merge/gc.js', find: ' || this.#fence.used(run.id)', replace: '' }],
+    edits: [{ file: 'chain/pins.js', find: 'if (used(id))\n                    return false;', replace: '' }],
+  },
+  {
+    name: 'a run is written again while it is being removed',
+    edits: [{ file: 'chain/pins.js', find: 'await this.#leaving.get(id);', replace: '' }],
   },
   {
     name: 'a pack is rewritten although somebody began to use it',
-    // Asked when it is looked at, and again just before: the second time is needed only if there was a wait in between.
+    // Asked when it is looked at, and again just before: the second time is needed only if there was a wait in between. And the former
+    // generation is taken back when a run turns out to need it: that is left out as well.
     edits: [
       {
         file: 'merge/gc.js',
@@ -136,6 +147,11 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'const { place, directory } = pack;\n        this.#counts.rewrittenPacks++;',
       },
       { file: 'merge/join-packs.js', find: 'if (fence.used(pack.place.packId))', replace: 'if (false)' },
+      {
+        file: 'merge/gc.js',
+        find: 'if (serving !== undefined && holdsAllLive(serving)) {',
+        replace: 'if (serving !== undefined) {',
+      },
     ],
   },
   {

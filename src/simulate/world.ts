@@ -152,11 +152,13 @@ export class World {
     this.sessions = []
     for (const machine of this.machines) machine.stop()
     this.#scheduler = new Scheduler(this.#entropy)
+    const random = new Random(seed)
     if (kind !== 'power cut') {
+      // Rebuilt from what the dead process left visible: none of that need be durable.
+      if (random.chance(0.4)) this.index = new MemoryIndex()
       this.#plugIn()
       return
     }
-    const random = new Random(seed)
     const survives = random.pick([0, 0, 0.5, 0.9, 1])
     this.files.restart({
       changedName: () => random.chance(survives),
