@@ -22,7 +22,7 @@ class Chain {
   async disk(sizeBytes: number, complete: boolean, ...extents: Extent[]): Promise<DiskState> {
     const list = new ExtentList(STRIDE, samplePacks())
     for (const [offset, size, pack] of extents) list.append(offset, size, pack, 0, 0)
-    return diskState('d', sizeBytes, (await writeRun(this.store, 'm', list, () => {})).run, complete)
+    return diskState('d', sizeBytes, (await writeRun(this.store, 'm', list, async () => {})).run, complete)
   }
 
   async point(sizeBytes: number, complete: boolean, ...extents: Extent[]): Promise<void> {

@@ -25,7 +25,7 @@ async function withRun(chunk: number, skip: number, size: number): Promise<Repos
   const list = new ExtentList(4096, packs)
   list.append(0, 4096, packs.slotOf(pack.directory.id), 0, 0)
   list.append(4096, size, packs.slotOf(pack.directory.id), chunk, skip)
-  const { run } = await writeRun(store, 'm', list, () => {})
+  const { run } = await writeRun(store, 'm', list, async () => {})
   const repository = await Repository.open({
     store,
     crew: new InlineCrew(),
