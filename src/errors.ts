@@ -42,6 +42,7 @@ export const ERROR_CLASSES = {
   OBJECT_NOT_FOUND: { http: 500, exit: 5 },
   STORE_FAILED: { http: 503, exit: 6 },
   STORE_FULL: { http: 507, exit: 7 },
+  QUOTA_EXCEEDED: { http: 507, exit: 7 },
   LISTING_INCOMPLETE: { http: 503, exit: 6 },
   CONFLICT: { http: 409, exit: 4 },
   DATA_DAMAGED: { http: 500, exit: 5 },

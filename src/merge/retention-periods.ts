@@ -47,7 +47,7 @@ export function isTimeZone(name: string): boolean {
 }
 
 /** What the zone's clocks show at a moment, as if they were in UTC. */
-function localMs(timeMs: number, timeZone: string): number {
+export function localMs(timeMs: number, timeZone: string): number {
   const fields: Record<string, number> = {}
   for (const { type, value } of formatterOf(timeZone).formatToParts(timeMs)) fields[type] = Number(value)
   const { year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0 } = fields

@@ -4,6 +4,7 @@ import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
 import { ACCESS, requireMachine } from './access.js'
 import { readBody } from './body.js'
+import type { Pace } from './limits/pace.js'
 import { Login } from './login.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
 import type { Answer, Facts, Route } from './route.js'
@@ -57,9 +58,11 @@ export async function makeApp(service: Service): Promise<Express> {
     })
   }
   for (const route of open) add(route)
-  app.use(async (request, _response, next) => {
+  app.use(async (request, response, next) => {
     const address = request.socket.remoteAddress ?? ''
-    visitOf(visits, request).token = await login.check(request.headers.authorization, address)
+    const token = await login.check(request.headers.authorization, address)
+    visitOf(visits, request).token = token
+    response.once('close', service.limits.take('requests', token))
     next()
   })
   for (const route of closed) add(route)
@@ -130,9 +133,11 @@ async function answer(
   if (typeof point === 'string') facts.point = point
   if (typeof disk === 'string') facts.disk = disk
   checkAccess(route, token, facts.machine)
-  const body = await readBody(request, route.body !== undefined)
+  const body = await readBody(request, route.body !== undefined, service.limits.bodyMax('body', token))
   const query = queryOf(request)
-  send(await route.run(service, { params, query, body, token, request, response, facts }), response)
+  const pace = service.limits.pace(token, () => response.closed)
+  const call = { params, query, body, token, pace, request, response, facts }
+  await send(await route.run(service, call), pace, response)
 }
 
 /** The same answer whether or not there is such a machine: who may not see it does not learn. @throws FORBIDDEN */
@@ -162,10 +167,14 @@ function queryOf(request: Request): Readonly<Record<string, string>> {
   return Object.fromEntries(query)
 }
 
-function send(answer: Answer, response: Response): void {
+async function send(answer: Answer, pace: Pace, response: Response): Promise<void> {
   if (answer === 'sent') return
-  if ('json' in answer) response.status(answer.status ?? 200).json(answer.json)
-  else response.status(200).set('Content-Type', answer.type).send(answer.text)
+  const [status, type, text] =
+    'json' in answer
+      ? [answer.status ?? 200, 'application/json; charset=utf-8', JSON.stringify(answer.json)]
+      : [200, answer.type, answer.text]
+  await pace.out(text.length)
+  response.status(status).set('Content-Type', type).send(text)
 }
 
 function fail(error: unknown, visit: Visit | undefined, request: Request, response: Response): void {

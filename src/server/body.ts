@@ -1,15 +1,20 @@
 import type { IncomingMessage } from 'node:http'
 import { EverfoldError } from '../errors.js'
 
-/** Bytes of a request's body: all that the API takes is small. */
+/** Bytes of a request's body in JSON, where the configuration does not say it: all that the API takes is small. */
 export const BODY_BYTES_MAX = 64 * 1024
 
 /**
  * The body of a request as JSON; undefined where there is none.
- * @param wanted  Does the route take one?
+ * @param wanted    Does the route take one?
+ * @param bytesMax  that it may have
  * @throws ARGUMENT_INVALID, BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED
  */
-export async function readBody(request: IncomingMessage, wanted: boolean): Promise<unknown> {
+export async function readBody(
+  request: IncomingMessage,
+  wanted: boolean,
+  bytesMax: number,
+): Promise<unknown> {
   const { headers } = request
   const has = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   if (!has) {
@@ -23,17 +28,17 @@ export async function readBody(request: IncomingMessage, wanted: boolean): Promi
       'MEDIA_TYPE_UNSUPPORTED',
       'The body has to be plain JSON, with Content-Type: application/json.',
     )
-  if (Number(headers['content-length'] ?? 0) > BODY_BYTES_MAX) throw tooLarge()
-  return parseJson(await collect(request))
+  if (Number(headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
+  return parseJson(await collect(request, bytesMax))
 }
 
-async function collect(request: IncomingMessage): Promise<Buffer> {
+async function collect(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const parts: Buffer[] = []
   let total = 0
   // A request that is given up halfway is answered all the same: its connection must stay.
   for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     total += part.length
-    if (total > BODY_BYTES_MAX) throw tooLarge()
+    if (total > bytesMax) throw tooLarge(bytesMax)
     parts.push(part)
   }
   return Buffer.concat(parts)
@@ -47,6 +52,6 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function tooLarge(): EverfoldError {
-  return new EverfoldError('BODY_TOO_LARGE', `A body may have ${BODY_BYTES_MAX} bytes at most.`)
+export function tooLarge(bytesMax: number): EverfoldError {
+  return new EverfoldError('BODY_TOO_LARGE', `A body may have ${bytesMax} bytes at most.`)
 }

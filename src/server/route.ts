@@ -2,6 +2,7 @@ import type { Request, Response } from 'express'
 import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
+import type { Pace } from './limits/pace.js'
 import type { Service } from './service.js'
 import type { TokenInfo } from './token-book.js'
 
@@ -19,6 +20,8 @@ export interface Call<P, Q, B> {
   readonly query: Q
   readonly body: B
   readonly token: TokenInfo | undefined
+  /** How fast its bytes may come and go: to be waited for with every piece. */
+  readonly pace: Pace
   readonly request: Request
   readonly response: Response
   /** Goes into the log. */

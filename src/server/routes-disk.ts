@@ -10,16 +10,14 @@ import { EverfoldError } from '../errors.js'
 import type { DiskReader } from '../restore/disk-reader.js'
 import { type ByteRange, changedRanges, dataAndZeros } from '../restore/disk-reader-diff.js'
 import { extentsSchema } from './answers.js'
+import type { Pace } from './limits/pace.js'
 import { parseRange, rangeHolds, tagMatches, type WantedRange } from './range.js'
 import { diskParams, noQuery, pointName, type Route, route, wholeNumber } from './route.js'
 import type { Service } from './service.js'
+import type { TokenInfo } from './token-book.js'
 
 /** Ranges up to this size are read before the answer begins, so that damage is answered as a problem. Bytes. */
 export const SMALL_READ_BYTES = 1024 * 1024
-/** Disks that are being sent at once; each holds some MiB. */
-export const SENDING_MAX = 64
-
-let sending = 0
 
 const readDisk = route({
   name: 'readDisk',
@@ -41,7 +39,7 @@ const readDisk = route({
     206: { description: 'The range', content: { 'application/octet-stream': null } },
     304: { description: 'Not modified (If-None-Match)' },
   },
-  handle: async (service, { params, request, response, facts }) => {
+  handle: async (service, { params, token, pace, request, response, facts }) => {
     const { repository, readers } = service
     const head = await repository.chains.get(params.machine)
     // From here to the reader nothing is waited for: the head is known to be the truth for just this turn.
@@ -79,9 +77,11 @@ const readDisk = route({
     }
     facts['bytes'] = isGet ? wanted.length : 0
     const begin = (): void => void response.writeHead(range === undefined ? 200 : 206, headers)
-    if (isGet)
-      await readers.use(head, point, index, params.disk, (reader) =>
-        send(service, reader, wanted, response, begin),
+    if (isGet && token !== undefined)
+      await sending(service, token, response, () =>
+        readers.use(head, point, index, params.disk, (reader) =>
+          send(service, reader, wanted, pace, response, begin),
+        ),
       )
     else {
       begin()
@@ -97,43 +97,55 @@ function etagOf(repository: string, machine: string, point: PointState, disk: st
   return `"${createHash('sha256').update(identity).digest('hex').slice(0, 40)}"`
 }
 
+/** Takes one of the places for disks that are being sent, each of which holds some MiB, until all is sent. @throws TOO_MANY_REQUESTS */
+async function sending(
+  { limits }: Service,
+  token: TokenInfo,
+  response: ServerResponse,
+  work: () => Promise<void>,
+): Promise<void> {
+  const giveBack = limits.take('reads', token)
+  try {
+    await work()
+  } finally {
+    // What is on its way to a client that takes its time is still held.
+    if (!response.writableEnded || response.writableFinished || response.closed) giveBack()
+    else response.once('close', giveBack)
+  }
+}
+
 /** Sends bytes of a disk; `begin` writes the head once the first of them are known to be good. */
 async function send(
   { metrics }: Service,
   reader: DiskReader,
   { offset, length }: WantedRange,
+  pace: Pace,
   response: ServerResponse,
   begin: () => void,
 ): Promise<void> {
-  if (sending >= SENDING_MAX)
-    throw new EverfoldError('TOO_MANY_REQUESTS', `${SENDING_MAX} disks are being read already. Try again.`)
-  sending++
-  try {
-    if (length <= SMALL_READ_BYTES) {
-      const bytes = await reader.read(offset, length)
-      begin()
-      response.end(bytes)
-      metrics.sent(length)
-      return
-    }
-    const pieces = reader.stream(offset, length)
-    const first = await pieces.next()
+  if (length <= SMALL_READ_BYTES) {
+    await pace.out(length)
+    const bytes = await reader.read(offset, length)
     begin()
-    const all = async function* (): AsyncGenerator<Uint8Array> {
-      try {
-        if (first.done !== true) yield first.value
-        for await (const piece of pieces) {
-          yield piece
-          metrics.sent(piece.length)
-        }
-      } finally {
-        await pieces.return(undefined)
-      }
-    }
-    await pipeline(Readable.from(all(), { objectMode: true, highWaterMark: 1 }), response)
-  } finally {
-    sending--
+    response.end(bytes)
+    metrics.sent(length)
+    return
   }
+  const pieces = reader.stream(offset, length)
+  const first = await pieces.next()
+  begin()
+  const all = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      if (first.done !== true) yield first.value
+      for await (const piece of pieces) {
+        yield piece
+        metrics.sent(piece.length)
+      }
+    } finally {
+      await pieces.return(undefined)
+    }
+  }
+  await pipeline([Readable.from(all(), { objectMode: true, highWaterMark: 1 }), ...pace.outward(), response])
 }
 
 const EXTENTS_MAX = 1_000_000
@@ -160,7 +172,7 @@ const listExtents = route({
       headers: { Link: 'With `limit`: where the list goes on (rel="next"); absent at its end' },
     },
   },
-  handle: async (service, { params, query, request, response, facts }) => {
+  handle: async (service, { params, query, pace, request, response, facts }) => {
     const { repository, readers } = service
     const head = await repository.chains.get(params.machine)
     const { point, index } = findPointOf(head, params.point)
@@ -178,10 +190,16 @@ const listExtents = route({
       const reader = await now.reader
       const older = await before?.reader
       if (older !== undefined)
-        await sendList(changedRanges(repository, reader, older, offset), limit, response, request.originalUrl)
+        await sendList(
+          changedRanges(repository, reader, older, offset),
+          limit,
+          pace,
+          response,
+          request.originalUrl,
+        )
       else if (other === undefined)
-        await sendList(dataAndZeros(reader.extents, offset), limit, response, request.originalUrl)
-      else await sendWhole(reader, offset, response)
+        await sendList(dataAndZeros(reader.extents, offset), limit, pace, response, request.originalUrl)
+      else await sendWhole(reader, offset, pace, response)
     } finally {
       await before?.end()
       await now.end()
@@ -191,9 +209,14 @@ const listExtents = route({
 })
 
 /** The disk was not there at the other point: all of it is new. */
-async function sendWhole(reader: DiskReader, offset: number, response: ServerResponse): Promise<void> {
+async function sendWhole(
+  reader: DiskReader,
+  offset: number,
+  pace: Pace,
+  response: ServerResponse,
+): Promise<void> {
   const length = reader.sizeBytes - offset
-  await sendList(length > 0 ? [{ offset, length }] : [], undefined, response, '')
+  await sendList(length > 0 ? [{ offset, length }] : [], undefined, pace, response, '')
 }
 
 /** Extents that go out at once. */
@@ -203,12 +226,13 @@ const BATCH = 1000
 async function sendList(
   ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>,
   limit: number | undefined,
+  pace: Pace,
   response: ServerResponse,
   url: string,
 ): Promise<void> {
   response.setHeader('Content-Type', 'application/json; charset=utf-8')
   if (limit === undefined) {
-    await pipeline(Readable.from(jsonList(ranges), { highWaterMark: 1 }), response)
+    await pipeline([Readable.from(jsonList(ranges), { highWaterMark: 1 }), ...pace.outward(), response])
     return
   }
   const page: ByteRange[] = []
@@ -219,7 +243,7 @@ async function sendList(
     }
     page.push(range)
   }
-  await pipeline(Readable.from(jsonList(page), { highWaterMark: 1 }), response)
+  await pipeline([Readable.from(jsonList(page), { highWaterMark: 1 }), ...pace.outward(), response])
 }
 
 function nextPage(url: string, offset: number): string {

@@ -9,6 +9,9 @@ import { makeApp } from './app.js'
 import type { ServiceConfig } from './config/service-config.js'
 import { DiskReaders } from './disk-readers.js'
 import { JobQueue } from './job-queue.js'
+import { limitConnections } from './limits/connections.js'
+import { Limits, SHARE_OF_ONE } from './limits/limits.js'
+import { Quotas } from './limits/quotas.js'
 import type { Listen } from './listen.js'
 import { Metrics } from './metrics.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
@@ -36,6 +39,7 @@ export interface RunningService {
   stop(): Promise<void>
 }
 
+/** Where the configuration does not say it. */
 export const CONNECTIONS_MAX = 1024
 /** Bytes of a request's headers together. */
 export const HEADERS_BYTES_MAX = 16 * 1024
@@ -78,10 +82,12 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     readers,
     metrics: await Metrics.create(repository, config),
     jobs: new JobQueue(repository, log),
+    limits: new Limits(config, repository.environment.now),
+    quotas: new Quotas(config, repository, log),
     log,
     isStopping: () => stopping,
   }
-  const server = await makeServer(await makeApp(service), options.tls)
+  const server = await makeServer(await makeApp(service), options.tls, config)
   await listen(server, options.listen)
   const first = state === 'valid' ? undefined : await book.create({ name: 'first admin', role: 'admin' })
   service.jobs.begin()
@@ -103,7 +109,11 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   }
 }
 
-async function makeServer(app: RequestListener, tls: TlsFiles | undefined): Promise<Server> {
+async function makeServer(
+  app: RequestListener,
+  tls: TlsFiles | undefined,
+  { limits = {} }: ServiceConfig,
+): Promise<Server> {
   const options: ServerOptions = {
     maxHeaderSize: HEADERS_BYTES_MAX,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -113,7 +123,9 @@ async function makeServer(app: RequestListener, tls: TlsFiles | undefined): Prom
     noDelay: true,
   }
   const server = tls === undefined ? createServer(options, app) : await tlsServer(options, app, tls)
-  server.maxConnections = CONNECTIONS_MAX
+  const connections = limits.connections ?? CONNECTIONS_MAX
+  server.maxConnections = connections
+  limitConnections(server, limits.connectionsPerAddress ?? Math.ceil(connections * SHARE_OF_ONE))
   server.setTimeout(STALL_TIMEOUT_MS)
   server.on('clientError', refuse)
   return server

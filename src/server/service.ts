@@ -3,6 +3,8 @@ import type { Repository } from '../chain/repository.js'
 import type { ServiceConfig } from './config/service-config.js'
 import type { DiskReaders } from './disk-readers.js'
 import type { JobQueue } from './job-queue.js'
+import type { Limits } from './limits/limits.js'
+import type { Quotas } from './limits/quotas.js'
 import type { Metrics } from './metrics.js'
 import type { TokenBook } from './token-book.js'
 
@@ -14,6 +16,8 @@ export interface Service {
   readonly readers: DiskReaders
   readonly metrics: Metrics
   readonly jobs: JobQueue
+  readonly limits: Limits
+  readonly quotas: Quotas
   readonly log: Logger
   /** The service is on its way out: no new work. */
   readonly isStopping: () => boolean

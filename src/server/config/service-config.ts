@@ -1,6 +1,7 @@
 import * as z from 'zod'
+import { isTimeZone } from '../../merge/retention-periods.js'
 import { coversMachine } from '../roles.js'
-import { duration, filePath, listenAddress } from './values.js'
+import { count, duration, filePath, listenAddress, size, timeOfDay } from './values.js'
 
 /** Entries of a list in the configuration. */
 const ENTRIES_MAX = 1000
@@ -12,14 +13,72 @@ const pattern = z
   .max(200)
   .transform((text) => text.normalize('NFC'))
 
+/** As Date.getUTCDay numbers them. */
+export const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const
+
+/** Slower, and a single piece would hold everything up for minutes. Bytes per second. */
+const RATE_MIN = 64 * 1024
+const rate = z.union([z.literal('unlimited').transform(() => Infinity), size(RATE_MIN)])
+
+const rates = z.strictObject({
+  in: rate.optional(),
+  out: rate.optional(),
+  hours: z
+    .array(
+      z
+        .strictObject({
+          days: z.array(z.enum(DAYS)).min(1).optional(),
+          from: timeOfDay,
+          to: timeOfDay,
+          in: rate.optional(),
+          out: rate.optional(),
+        })
+        .refine(({ from, to }) => from !== to, {
+          path: ['to'],
+          error: 'the same as from: nothing lies between',
+        }),
+    )
+    .max(100)
+    .optional(),
+})
+
+export type RatesConfig = z.output<typeof rates>
+
+/** What there may be at once, and per second: in all, and of one token. */
+const shared = {
+  requests: count(1, 100_000).optional(),
+  reads: count(1, 1000).optional(),
+  sessions: count(1, 10_000).optional(),
+  body: size(1024, 16 * 1024 * 1024).optional(),
+  upload: size(1024 * 1024).optional(),
+  bytesPerSecond: rates.optional(),
+}
+
 /** All that everfold.yaml may say; docs/operations.md describes it, and test/config.test.ts holds the two together. */
 export const serviceConfigSchema = z.strictObject({
   repository: filePath.optional(),
   listen: listenAddress.optional(),
   tls: z.strictObject({ certificate: filePath, key: filePath }).optional(),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug', 'silent']).optional() }).optional(),
+  limits: z
+    .strictObject({
+      connections: count(1, 100_000).optional(),
+      connectionsPerAddress: count(1, 100_000).optional(),
+      ...shared,
+      timeZone: z
+        .string()
+        .refine(isTimeZone, 'there is no such time zone: write a name such as Europe/Berlin or UTC')
+        .optional(),
+    })
+    .optional(),
+  tokens: z
+    .array(z.strictObject({ match: pattern, ...shared }))
+    .max(ENTRIES_MAX)
+    .optional(),
   machines: z
-    .array(z.strictObject({ match: pattern, expectedInterval: duration(1).optional() }))
+    .array(
+      z.strictObject({ match: pattern, expectedInterval: duration(1).optional(), quota: size(0).optional() }),
+    )
     .max(ENTRIES_MAX)
     .optional(),
 })
@@ -27,6 +86,18 @@ export const serviceConfigSchema = z.strictObject({
 export type ServiceConfig = z.output<typeof serviceConfigSchema>
 
 export type MachineConfig = NonNullable<ServiceConfig['machines']>[number]
+
+export type TokenConfig = NonNullable<ServiceConfig['tokens']>[number]
+
+/** What the first entry that is for a token, by id or name, and says it, says. */
+export function tokenSetting<K extends keyof TokenConfig>(
+  config: ServiceConfig,
+  { id, name }: { readonly id: string; readonly name: string },
+  key: K,
+): TokenConfig[K] | undefined {
+  const covers = ({ match }: TokenConfig): boolean => match === id || coversMachine([match], name)
+  return (config.tokens ?? []).find((entry) => entry[key] !== undefined && covers(entry))?.[key]
+}
 
 /** What the first entry that is for a machine, and says it, says. */
 export function machineSetting<K extends keyof MachineConfig>(

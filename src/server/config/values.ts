@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { secondsIn } from '../../quantities.js'
+import { bytesIn, secondsIn } from '../../quantities.js'
 import { parseListen } from '../listen.js'
 
 /* What may stand behind a key of everfold.yaml. */
@@ -12,6 +12,13 @@ function written<T>(read: (text: string) => T | undefined, message: string): z.Z
     context.addIssue({ code: 'custom', message })
     return z.NEVER
   })
+}
+
+/** Bytes. */
+export function size(min: number, max: number = Number.MAX_SAFE_INTEGER): z.ZodType<number, string | number> {
+  return written(bytesIn, 'write a size, such as 64KiB, 10MiB or 2TiB').pipe(
+    z.number().min(min, `too small: ${min} bytes at least`).max(max, `too large: ${max} bytes at most`),
+  )
 }
 
 /** Seconds. */
@@ -27,3 +34,15 @@ export function duration(
 export const listenAddress = written(parseListen, 'write HOST:PORT, such as 127.0.0.1:7070 or "[::1]:7070"')
 
 export const filePath = z.string().min(1, 'name a file or folder')
+
+export function count(min: number, max: number): z.ZodType<number, number> {
+  const message = `write a whole number from ${min} to ${max}`
+  return z.int(message).min(min, message).max(max, message)
+}
+
+/** Minutes since midnight; 24:00 is the end of the day. */
+export const timeOfDay = written((text) => {
+  const [, hours, minutes] = /^(\d{1,2}):(\d\d)$/.exec(text) ?? []
+  const at = Number(hours) * 60 + Number(minutes)
+  return Number(minutes) < 60 && at <= 24 * 60 ? at : undefined
+}, "write a time of the day, such as '08:30'")
