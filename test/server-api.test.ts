@@ -246,6 +246,7 @@ const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   listTokens: ['admin'],
   createToken: ['admin'],
   revokeToken: ['admin'],
+  readAudit: ['admin'],
 }
 
 describe('the table of roles', () => {

@@ -36,6 +36,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   stats: async () => (await import('./commands/stats.js')).addStats,
   serve: async () => (await import('./commands/serve.js')).addServe,
   token: async () => (await import('./commands/token.js')).addToken,
+  audit: async () => (await import('./commands/audit.js')).addAudit,
 }
 
 /**

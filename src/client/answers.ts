@@ -208,6 +208,43 @@ export interface JobProgress {
   readonly unit: 'bytes' | 'packs' | 'machines'
 }
 
+/** A line of the audit log. */
+export interface AuditEntry {
+  readonly time: string
+  readonly action: string
+  readonly request?: string | undefined
+  readonly token?: string | undefined
+  readonly tokenName?: string | undefined
+  readonly role?: string | undefined
+  readonly from?: string | undefined
+  readonly machine?: string | undefined
+  readonly point?: string | undefined
+  readonly disk?: string | undefined
+  readonly status?: number | undefined
+  readonly code?: string | undefined
+  readonly [fact: string]: unknown
+}
+
+export interface AuditAnswer {
+  /** Newest first. */
+  readonly entries: readonly AuditEntry[]
+  /** There are older ones. */
+  readonly more: boolean
+}
+
+/** Which entries of the audit log are wanted; times in ISO 8601. */
+export interface AuditRequest {
+  readonly machine?: string | undefined
+  readonly point?: string | undefined
+  /** Its id or name. */
+  readonly token?: string | undefined
+  readonly action?: string | undefined
+  readonly since?: string | undefined
+  /** Before this moment. */
+  readonly until?: string | undefined
+  readonly limit?: number | undefined
+}
+
 export interface Job {
   readonly id: string
   readonly kind: JobRequest['kind']

@@ -1,4 +1,6 @@
 import type {
+  AuditAnswer,
+  AuditRequest,
   CreatedToken,
   FoldAnswer,
   ListedPoints,
@@ -146,6 +148,11 @@ export class EverfoldClient {
 
   async protectionReport(): Promise<ProtectionReport> {
     return this.#ask({ path: '/v1/reports/protection' })
+  }
+
+  /** Who did what, newest first: for tokens of admins. */
+  async audit(request: AuditRequest = {}): Promise<AuditAnswer> {
+    return this.#ask({ path: '/v1/audit', query: { ...request } })
   }
 
   async tokens(): Promise<readonly Token[]> {

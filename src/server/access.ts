@@ -57,6 +57,7 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   cancelJob: CHANGE,
   listTokens: ADMIN,
   createToken: ADMIN,
+  readAudit: ADMIN,
   revokeToken: ADMIN,
 }
 

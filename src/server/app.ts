@@ -6,7 +6,7 @@ import { ACCESS, requireMachine } from './access.js'
 import { readBody } from './body.js'
 import type { Pace } from './limits/pace.js'
 import { Login } from './login.js'
-import { PROBLEM_TYPE, problemOf } from './problem.js'
+import { PROBLEM_TYPE, type Problem, problemOf } from './problem.js'
 import type { Answer, Facts, Route } from './route.js'
 import { ROUTES } from './routes.js'
 import type { Service } from './service.js'
@@ -77,7 +77,9 @@ export async function makeApp(service: Service): Promise<Express> {
   })
   // Express knows an error handler by its four parameters.
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    fail(error, visits.get(request), request, response)
+    const visit = visits.get(request)
+    const { status } = fail(error, visit, request, response)
+    if (visit !== undefined) audit(service, visit, request, status).catch(() => undefined)
   })
   return app
 }
@@ -137,7 +139,30 @@ async function answer(
   const query = queryOf(request)
   const pace = service.limits.pace(token, () => response.closed)
   const call = { params, query, body, token, pace, request, response, facts }
-  await send(await route.run(service, call), pace, response)
+  const result = await route.run(service, call)
+  await audit(service, visit, request, result === 'sent' ? response.statusCode : statusOf(result))
+  await send(result, pace, response)
+}
+
+function audit(
+  service: Service,
+  { route, id, token, facts }: Visit,
+  { method, socket }: Request,
+  status: number,
+): Promise<void> {
+  return service.audit.note({
+    action: route,
+    method,
+    request: id,
+    from: socket.remoteAddress,
+    token,
+    facts,
+    status,
+  })
+}
+
+function statusOf(answer: Exclude<Answer, 'sent'>): number {
+  return 'json' in answer ? (answer.status ?? 200) : 200
 }
 
 /** The same answer whether or not there is such a machine: who may not see it does not learn. @throws FORBIDDEN */
@@ -169,15 +194,16 @@ function queryOf(request: Request): Readonly<Record<string, string>> {
 
 async function send(answer: Answer, pace: Pace, response: Response): Promise<void> {
   if (answer === 'sent') return
-  const [status, type, text] =
+  const [type, text] =
     'json' in answer
-      ? [answer.status ?? 200, 'application/json; charset=utf-8', JSON.stringify(answer.json)]
-      : [200, answer.type, answer.text]
+      ? ['application/json; charset=utf-8', JSON.stringify(answer.json)]
+      : [answer.type, answer.text]
   await pace.out(text.length)
-  response.status(status).set('Content-Type', type).send(text)
+  response.status(statusOf(answer)).set('Content-Type', type).send(text)
 }
 
-function fail(error: unknown, visit: Visit | undefined, request: Request, response: Response): void {
+/** @returns what is told of the error */
+function fail(error: unknown, visit: Visit | undefined, request: Request, response: Response): Problem {
   const problem = problemOf(error, visit?.id)
   if (visit !== undefined) visit.facts['code'] = problem.code
   const gone = request.socket.destroyed || response.destroyed
@@ -185,7 +211,7 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   if (response.headersSent || gone) {
     // What was promised cannot be kept: only a cut connection says so.
     response.destroy()
-    return
+    return problem
   }
   for (const header of ['ETag', 'Last-Modified', 'Content-Length']) response.removeHeader(header)
   if (problem.status === 401)
@@ -194,6 +220,7 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   // A body that nobody wants is not waited for.
   if (!request.complete) response.set('Connection', 'close')
   response.status(problem.status).set('Content-Type', PROBLEM_TYPE).send(JSON.stringify(problem))
+  return problem
 }
 
 function methodsOf(path: string): string {

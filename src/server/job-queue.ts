@@ -39,6 +39,7 @@ interface Entry {
 export class JobQueue {
   readonly #repository: Repository
   readonly #log: Logger
+  readonly #onEnd: (job: JobWithResult) => Promise<void>
   /** By number, oldest first. */
   readonly #entries = new Map<number, Entry>()
   readonly #lanes = new Set<string>()
@@ -48,9 +49,11 @@ export class JobQueue {
   #begun = false
   #stopping = false
 
-  constructor(repository: Repository, log: Logger) {
+  /** @param onEnd  told of each job that ended, with its result */
+  constructor(repository: Repository, log: Logger, onEnd: (job: JobWithResult) => Promise<void>) {
     this.#repository = repository
     this.#log = log
+    this.#onEnd = onEnd
     this.#loaded = this.#load()
     this.#loaded.catch((error: unknown) => log.error({ err: error }, 'the list of jobs cannot be read'))
   }
@@ -262,6 +265,7 @@ export class JobQueue {
     const line = { job: id, kind, state, by: ended.by, ...(ended.error && { code: ended.error.code }) }
     if (isEverfoldError(error) || error === undefined) this.#log.info(line, 'job ended')
     else this.#log.error({ ...line, err: error }, 'job ended')
+    await this.#onEnd(whole)
     this.#tell(entry, 'end', whole)
     entry.watchers.clear()
     this.#forgetOldest()

@@ -17,6 +17,7 @@ export class Metrics {
   readonly #size: Gauge<'machine'>
   readonly #expected: Gauge<'machine'>
   readonly #unreadable: Gauge
+  readonly #auditFailures: Counter
   readonly #frames: Gauge<'state'>
 
   private constructor(prom: (typeof Prometheus)['default'], repository: Repository, config: ServiceConfig) {
@@ -34,6 +35,11 @@ export class Metrics {
     this.#sentBytes = new prom.Counter({
       name: 'everfold_disk_sent_bytes_total',
       help: 'Plain bytes of disks sent',
+      registers,
+    })
+    this.#auditFailures = new prom.Counter({
+      name: 'everfold_audit_failures_total',
+      help: 'Entries that could not be written into the audit log',
       registers,
     })
     const gauge = <L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> =>
@@ -63,6 +69,10 @@ export class Metrics {
 
   sent(bytes: number): void {
     this.#sentBytes.inc(bytes)
+  }
+
+  auditFailed(): void {
+    this.#auditFailures.inc()
   }
 
   /** In the text format of Prometheus. @throws STORE_FAILED, LISTING_INCOMPLETE */

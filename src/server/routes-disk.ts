@@ -145,7 +145,7 @@ async function send(
       await pieces.return(undefined)
     }
   }
-  await pipeline([Readable.from(all(), { objectMode: true, highWaterMark: 1 }), ...pace.outward(), response])
+  await pipeline(Readable.from(pace.paced(all()), { objectMode: true, highWaterMark: 1 }), response)
 }
 
 const EXTENTS_MAX = 1_000_000
@@ -232,7 +232,7 @@ async function sendList(
 ): Promise<void> {
   response.setHeader('Content-Type', 'application/json; charset=utf-8')
   if (limit === undefined) {
-    await pipeline([Readable.from(jsonList(ranges), { highWaterMark: 1 }), ...pace.outward(), response])
+    await pipeline(Readable.from(pace.paced(jsonList(ranges)), { highWaterMark: 1 }), response)
     return
   }
   const page: ByteRange[] = []
@@ -243,7 +243,7 @@ async function sendList(
     }
     page.push(range)
   }
-  await pipeline([Readable.from(jsonList(page), { highWaterMark: 1 }), ...pace.outward(), response])
+  await pipeline(Readable.from(pace.paced(jsonList(page)), { highWaterMark: 1 }), response)
 }
 
 function nextPage(url: string, offset: number): string {

@@ -1,6 +1,7 @@
 import { ACCESS } from './access.js'
 import type { Route } from './route.js'
 import { actingRoutes } from './routes-acting.js'
+import { auditRoutes } from './routes-audit.js'
 import { diskRoutes } from './routes-disk.js'
 import { figureRoutes } from './routes-figures.js'
 import { jobRoutes } from './routes-jobs.js'
@@ -15,6 +16,7 @@ const others = [
   ...jobRoutes,
   ...retentionRoutes,
   ...tokenRoutes,
+  ...auditRoutes,
 ]
 
 /** The whole API. */

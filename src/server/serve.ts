@@ -6,6 +6,8 @@ import type { Duplex } from 'node:stream'
 import type { Repository } from '../chain/repository.js'
 import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { makeApp } from './app.js'
+import { Auditor } from './audit/auditor.js'
+import { openAudit } from './audit/open-audit.js'
 import type { ServiceConfig } from './config/service-config.js'
 import { DiskReaders } from './disk-readers.js'
 import { JobQueue } from './job-queue.js'
@@ -73,6 +75,9 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   const { book, state } = await TokenBook.open(repository.store, repository.environment)
   if (state === 'damaged')
     log.warn('the newest list of tokens is damaged: none of the tokens made so far holds any more')
+  const auditLog = await openAudit(repository, config)
+  const metrics = await Metrics.create(repository, config)
+  const audit = new Auditor(auditLog, repository, log, () => metrics.auditFailed())
   let stopping = false
   const readers = new DiskReaders(repository)
   const service: Service = {
@@ -80,9 +85,10 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     repository,
     tokens: book,
     readers,
-    metrics: await Metrics.create(repository, config),
-    jobs: new JobQueue(repository, log),
-    limits: new Limits(config, repository.environment.now),
+    metrics,
+    jobs: new JobQueue(repository, log, (job) => audit.jobEnded(job)),
+    audit,
+    limits: new Limits(config, () => repository.environment.now()),
     quotas: new Quotas(config, repository, log),
     log,
     isStopping: () => stopping,
@@ -90,8 +96,9 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   const server = await makeServer(await makeApp(service), options.tls, config)
   await listen(server, options.listen)
   const first = state === 'valid' ? undefined : await book.create({ name: 'first admin', role: 'admin' })
-  service.jobs.begin()
   const url = urlOf(server, options.tls !== undefined)
+  await audit.event('start', { url, ...(first && { created: first.id }) })
+  service.jobs.begin()
   log.info({ url, repository: repository.config.id }, 'listening')
   let stopped: Promise<void> | undefined
   return {
@@ -100,8 +107,10 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     stop: async () => {
       if (stopped !== undefined) server.closeAllConnections()
       stopping = true
-      stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(() => {
+      stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(async () => {
         readers.close()
+        await audit.event('stop', {})
+        await auditLog.close()
         log.info('stopped')
       })
       await stopped

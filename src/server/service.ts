@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
+import type { Auditor } from './audit/auditor.js'
 import type { ServiceConfig } from './config/service-config.js'
 import type { DiskReaders } from './disk-readers.js'
 import type { JobQueue } from './job-queue.js'
@@ -18,6 +19,7 @@ export interface Service {
   readonly jobs: JobQueue
   readonly limits: Limits
   readonly quotas: Quotas
+  readonly audit: Auditor
   readonly log: Logger
   /** The service is on its way out: no new work. */
   readonly isStopping: () => boolean

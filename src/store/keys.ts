@@ -27,7 +27,7 @@ export const KEY_COMPONENT_BYTES_MAX = 255
 export const SEQUENCE_MAX = 999_999_999_999
 
 /** Folders beside the objects of a local store. They hold no objects, so no key begins with one. */
-export const RESERVED_FOLDERS: readonly string[] = ['tmp', 'index', 'lock', 'lost+found']
+export const RESERVED_FOLDERS: readonly string[] = ['tmp', 'index', 'lock', 'audit', 'lost+found']
 
 export const repositoryKey = 'everfold.json'
 export const packsPrefix = 'packs/'

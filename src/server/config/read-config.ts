@@ -13,13 +13,14 @@ const ALIASES_MAX = 100
 export async function readConfig(path: string): Promise<ServiceConfig> {
   const config = parseConfig(await textOf(path), path)
   const absolute = (file: string): string => resolve(dirname(resolve(path)), file)
-  const { repository, tls } = config
+  const { repository, tls, audit } = config
   return {
     ...config,
     // A bucket has an address instead of a path.
     ...(repository !== undefined && {
       repository: /^[a-z][a-z0-9+.-]+:\/\//i.test(repository) ? repository : absolute(repository),
     }),
+    ...(audit?.folder !== undefined && { audit: { ...audit, folder: absolute(audit.folder) } }),
     ...(tls && { tls: { certificate: absolute(tls.certificate), key: absolute(tls.key) } }),
   }
 }

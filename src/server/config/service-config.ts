@@ -60,6 +60,13 @@ export const serviceConfigSchema = z.strictObject({
   listen: listenAddress.optional(),
   tls: z.strictObject({ certificate: filePath, key: filePath }).optional(),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug', 'silent']).optional() }).optional(),
+  audit: z
+    .strictObject({
+      folder: filePath.optional(),
+      fileSize: size(64 * 1024, 1024 ** 3).optional(),
+      files: count(2, 10_000).optional(),
+    })
+    .optional(),
   limits: z
     .strictObject({
       connections: count(1, 100_000).optional(),

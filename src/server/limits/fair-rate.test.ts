@@ -24,7 +24,7 @@ function flow(
       state.bytes += pieceBytes
     }
   }
-  void run()
+  run().catch(() => undefined)
   return state
 }
 

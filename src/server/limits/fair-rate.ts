@@ -56,9 +56,10 @@ export class FairRate {
   }
 
   #wake(): void {
+    if (this.#timer !== undefined) return
     // At least once a second: the rate may be another one by then.
     const waitMs = Math.min(1000, Math.max(1, this.#paidUntilMs - this.#clock()))
-    this.#timer ??= setTimeout(() => {
+    this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#serve()
     }, waitMs)

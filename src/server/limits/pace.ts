@@ -1,4 +1,3 @@
-import { Transform } from 'node:stream'
 import type { FairRate } from './fair-rate.js'
 
 /** Bytes that are waited for together. */
@@ -33,29 +32,20 @@ export class Pace {
     return this.#wait(this.#rates.out, bytes)
   }
 
-  /** Lets an answer through at its pace: stands between what makes it and the response. Nothing, where there is no rate. */
-  outward(): Transform[] {
-    return this.#rates.out.length === 0 ? [] : [this.#slowed()]
+  /** An answer at its pace. */
+  paced<Piece extends Uint8Array | string>(pieces: AsyncIterable<Piece>): AsyncIterable<Piece | Uint8Array> {
+    return this.#rates.out.length === 0 ? pieces : this.#slowed(pieces)
   }
 
-  #slowed(): Transform {
-    const pace = this
-    return new Transform({
-      writableHighWaterMark: 1,
-      readableHighWaterMark: PIECE_BYTES,
-      async transform(chunk: Buffer, _encoding, done) {
-        try {
-          for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-            const piece = chunk.subarray(at, at + PIECE_BYTES)
-            await pace.out(piece.length)
-            this.push(piece)
-          }
-          done()
-        } catch (error) {
-          done(error as Error)
-        }
-      },
-    })
+  async *#slowed(pieces: AsyncIterable<Uint8Array | string>): AsyncGenerator<Uint8Array> {
+    for await (const piece of pieces) {
+      const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const part = bytes.subarray(at, at + PIECE_BYTES)
+        await this.out(part.length)
+        yield part
+      }
+    }
   }
 
   async #wait(rates: readonly FairRate[], bytes: number): Promise<void> {

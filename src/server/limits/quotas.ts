@@ -44,7 +44,7 @@ export class Quotas {
     const isReached = (): boolean => this.#bytesOf(machine) + openBytes >= quota
     const ageMs = this.#repository.environment.monotonicMs() - this.#madeMs
     if (this.#madeMs === Number.NEGATIVE_INFINITY || (isReached() && ageMs > FRESH_MS)) await this.#account()
-    else if (ageMs > STALE_MS && this.#since.size > 0) void this.#account()
+    else if (ageMs > STALE_MS && this.#since.size > 0) this.#account().catch(() => undefined)
     if (!isReached()) return
     const keptBytes = this.#bytesOf(machine)
     throw new EverfoldError(
