@@ -54,6 +54,21 @@ async function expectSame(...args: readonly string[]): Promise<Json> {
 
 describe('with --server, the same comes out as with --repo:', () => {
   it.each([
+    ['points'],
+    ['points web1'],
+    ['points web1 --fast'],
+    ['points nobody'],
+    ['stats'],
+    ['verify'],
+    ['verify --sample 100%'],
+    ['verify --sample 200%'],
+    ['gc --dry-run'],
+    ['gc --dry-run --dead-share 10%'],
+    ['reindex'],
+    ['retain'],
+    ['retain web1 --last 4 --dry-run'],
+    ['retain web1 --daily 0'],
+    ['retain nobody --last 1'],
     ['restore web1 latest vda=restored'],
     ['restore web1 latest vda=restored'], // exists now
     ['restore web1 parent vda=restored --force'],
@@ -73,13 +88,38 @@ describe('with --server, the same comes out as with --repo:', () => {
     ['fold web1 --keep 3'],
     ['fold web1 --keep 3'],
     ['fold web1'],
+    ['retain web1 --last 2 --save'],
+    ['retain --last 9 --save --dry-run'],
+    ['retain --last 9 --save'],
+    ['retain'],
+    ['retain --forget-policy'],
+    ['retain web1 --forget-policy'],
+    ['retain web1'],
     ['delete-machine old1'],
     ['delete-machine old1 --yes'],
     ['delete-machine old1 --yes'],
+    ['gc --rounds 0'],
+    ['points'],
+    ['stats'],
+    ['verify'],
+    ['reindex'],
     ['token revoke aaaaaaaa'],
     ['token create --name x --role nobody'],
   ])('%s', async (line) => {
     await expectSame(...line.split(' '))
+  })
+
+  it.each([['gc'], ['gc --rounds 4']])('%s, but for records of the jobs that a service has', async (line) => {
+    const ofJobs = ['removedObjects', 'removedBytes']
+    const [here, there] = [
+      await everfold([...line.split(' '), '--json'], local.options),
+      await onServer([...line.split(' '), '--json']),
+    ].map((run) => {
+      const { status, stdout, stderr } = shown(run)
+      return { status, stderr, figures: Object.entries(stdout).filter(([key]) => !ofJobs.includes(key)) }
+    })
+    expect(there?.status).toBe(0)
+    expect(there).toEqual(here)
   })
 
   it('token create, list and revoke', async () => {

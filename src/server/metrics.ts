@@ -4,6 +4,7 @@ import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { frameCacheOf } from '../restore/disk-reader-frames.js'
 import { expectedMachines, machineSetting, type ServiceConfig } from './config/service-config.js'
+import type { Job } from './job-schemas.js'
 
 /** Figures for Prometheus. None of them takes a look at runs or packs, so they may be asked for often. */
 export class Metrics {
@@ -16,8 +17,12 @@ export class Metrics {
   readonly #newest: Gauge<'machine'>
   readonly #size: Gauge<'machine'>
   readonly #expected: Gauge<'machine'>
+  readonly #places: Gauge<'kind'>
   readonly #unreadable: Gauge
   readonly #auditFailures: Counter
+  readonly #jobsEnded: Counter<'kind' | 'state'>
+  readonly #jobDone: Gauge<'kind'>
+  readonly #damagedPacks: Gauge
   readonly #frames: Gauge<'state'>
 
   private constructor(prom: (typeof Prometheus)['default'], repository: Repository, config: ServiceConfig) {
@@ -42,6 +47,12 @@ export class Metrics {
       help: 'Entries that could not be written into the audit log',
       registers,
     })
+    this.#jobsEnded = new prom.Counter({
+      name: 'everfold_jobs_ended_total',
+      help: 'Jobs that ended since the start of the service',
+      labelNames: ['kind', 'state'],
+      registers,
+    })
     const gauge = <L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> =>
       new prom.Gauge({ name, help, labelNames, registers })
     this.#points = gauge('everfold_points', 'Recovery points of a machine', ['machine'])
@@ -54,6 +65,11 @@ export class Metrics {
       'How far apart its points should be at the most, where the configuration says it',
       ['machine'],
     )
+    this.#places = gauge('everfold_places_taken', 'Requests, and disks being sent, at this moment', ['kind'])
+    this.#jobDone = gauge('everfold_job_done_timestamp_seconds', 'When a job of this kind was done last', [
+      'kind',
+    ])
+    this.#damagedPacks = gauge('everfold_damaged_packs', 'Packs that are known to be damaged', [])
     this.#unreadable = gauge('everfold_machines_unreadable', 'Machines whose chain cannot be read', [])
     this.#frames = gauge('everfold_frame_cache', 'Decoded frames: found, read, and bytes kept', ['state'])
   }
@@ -71,8 +87,27 @@ export class Metrics {
     this.#sentBytes.inc(bytes)
   }
 
+  jobEnded({ kind, state, endedAt }: Job): void {
+    this.#jobsEnded.inc({ kind, state })
+    this.#done({ kind, state, endedAt })
+  }
+
+  /** Those that ended before this process began are known, too. */
+  jobsBefore(jobs: readonly Job[]): void {
+    for (const job of [...jobs].reverse()) this.#done(job)
+  }
+
+  #done({ kind, state, endedAt }: Pick<Job, 'kind' | 'state' | 'endedAt'>): void {
+    if (state === 'done' && endedAt !== undefined) this.#jobDone.set({ kind }, Date.parse(endedAt) / 1000)
+  }
+
   auditFailed(): void {
     this.#auditFailures.inc()
+  }
+
+  /** What is going on at this moment. */
+  placesTaken(kind: string, count: number): void {
+    this.#places.set({ kind }, count)
   }
 
   /** In the text format of Prometheus. @throws STORE_FAILED, LISTING_INCOMPLETE */
@@ -107,6 +142,7 @@ export class Metrics {
       )
     }
     this.#unreadable.set(unreadable)
+    this.#damagedPacks.set(this.#repository.catalog.quarantine.state.damaged.length)
     const { hits, misses, bytes } = frameCacheOf(this.#repository).figures
     this.#frames.set({ state: 'hits' }, hits)
     this.#frames.set({ state: 'misses' }, misses)

@@ -6,7 +6,7 @@ import { noParams, type Route, route, wholeNumber } from './route.js'
 
 const ENTRIES_DEFAULT = 100
 
-const auditSchema = z
+export const auditSchema = z
   .strictObject({
     entries: z.array(auditEntrySchema).meta({ description: 'Newest first' }),
     more: z.boolean().meta({ description: 'There are older ones: ask with until, or a larger limit' }),

@@ -12,7 +12,7 @@ import { listPoints } from './listed-points.js'
 import { coversMachine } from './roles.js'
 import { machineParams, noParams, noQuery, type Route, route } from './route.js'
 
-const savedSchema = z
+export const savedSchema = z
   .strictObject({
     machine: z.string().nullable(),
     policy: policySchema.nullable(),
@@ -20,7 +20,7 @@ const savedSchema = z
   })
   .meta({ id: 'SavedRetention' })
 
-const requestSchema = z
+export const requestSchema = z
   .strictObject({
     policy: policySchema.optional(),
     save: z.boolean().optional(),

@@ -37,7 +37,10 @@ const metrics = route({
   params: noParams,
   query: noQuery,
   answers: { 200: { description: 'In the text format', content: { 'text/plain': null } } },
-  handle: async ({ metrics }) => metrics.text(),
+  handle: async ({ metrics, limits }) => {
+    for (const kind of ['requests', 'reads'] as const) metrics.placesTaken(kind, limits.taken(kind))
+    return metrics.text()
+  },
 })
 
 /** @param others  all routes but the one that is made here */

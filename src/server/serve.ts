@@ -86,7 +86,10 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     tokens: book,
     readers,
     metrics,
-    jobs: new JobQueue(repository, log, (job) => audit.jobEnded(job)),
+    jobs: new JobQueue(repository, log, async (job) => {
+      metrics.jobEnded(job)
+      await audit.jobEnded(job)
+    }),
     audit,
     limits: new Limits(config, () => repository.environment.now()),
     quotas: new Quotas(config, repository, log),
@@ -99,6 +102,10 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   const url = urlOf(server, options.tls !== undefined)
   await audit.event('start', { url, ...(first && { created: first.id }) })
   service.jobs.begin()
+  service.jobs.list().then(
+    (jobs) => metrics.jobsBefore(jobs),
+    () => undefined,
+  )
   log.info({ url, repository: repository.config.id }, 'listening')
   let stopped: Promise<void> | undefined
   return {
