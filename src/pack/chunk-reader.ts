@@ -159,32 +159,34 @@ export class ChunkReader {
 
   /**
    * Reads a task's chunks. What looks damaged is read once more before it is called so: a bad transfer is no damage.
+   * @param room  where the plain bytes go, if they fit: handed over, and with the result handed back
    * @throws OBJECT_NOT_FOUND, STORE_FAILED
    */
-  async run(task: ReadTask): Promise<TaskResult> {
+  async run(task: ReadTask, room?: ArrayBuffer): Promise<TaskResult> {
     let attempts = 0
     return readAgainIfDamaged(
       () => {
         if (attempts++ > 0) this.catalog.forget(task.packId)
-        return this.#attempt(task)
+        // Only the first time: afterwards a thread may still have it.
+        return this.#attempt(task, attempts === 1 ? room : undefined)
       },
       (result) => result.damaged.length === 0,
     )
   }
 
-  async #attempt(task: ReadTask): Promise<TaskResult> {
+  async #attempt(task: ReadTask, room: ArrayBuffer | undefined): Promise<TaskResult> {
     const directory = await this.catalog.directory(task.packId)
     try {
-      return await this.#readFrom(directory, task)
+      return await this.#readFrom(directory, task, room)
     } catch (error) {
       if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
       // A newer generation may have taken the place of the one that was known.
       this.catalog.forget(task.packId)
-      return this.#readFrom(await this.catalog.directory(task.packId), task)
+      return this.#readFrom(await this.catalog.directory(task.packId), task, undefined)
     }
   }
 
-  async #readFrom(newest: PackDirectory, task: ReadTask): Promise<TaskResult> {
+  async #readFrom(newest: PackDirectory, task: ReadTask, room: ArrayBuffer | undefined): Promise<TaskResult> {
     const held = task.chunks.every((chunk) => isPresent(newest, chunk))
     // An older generation may still hold what a newer one has left out.
     const directory = held ? newest : await this.catalog.directoryWith(task.packId, task.chunks)
@@ -199,7 +201,7 @@ export class ChunkReader {
     const from = directory.frameOffset[firstFrame] ?? 0
     const to = directory.frameOffset[lastFrame + 1] ?? 0
     const stored = await this.#store.read(directory.key, from, to - from)
-    const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from))
+    const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from, room))
     const damaged: DamagedChunk[] = []
     let end = 0
     for (const [i, chunk] of task.chunks.entries()) {
@@ -212,7 +214,7 @@ export class ChunkReader {
         state === CHUNK_HASH_WRONG ? 'its bytes do not have its hash' : 'its frame cannot be decompressed'
       damaged.push({ packId: task.packId, chunk, from, length, reason })
     }
-    return { plain: new Uint8Array(result.plain), damaged }
+    return { plain: new Uint8Array(result.plain, 0, end), damaged }
   }
 }
 
@@ -222,6 +224,7 @@ export function decodeJob(
   chunks: readonly number[],
   stored: ArrayBuffer,
   storedFrom: number,
+  room?: ArrayBuffer,
 ): DecodeJob {
   const frames: number[] = []
   const wanted: number[] = []
@@ -261,5 +264,6 @@ export function decodeJob(
     chunkOffset,
     chunkLength,
     hashes,
+    room,
   }
 }

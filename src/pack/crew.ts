@@ -48,7 +48,7 @@ export class ThreadCrew implements Crew {
   }
 
   decode(job: DecodeJob): Promise<DecodeResult> {
-    return this.#run('decode', job, job.stored) as Promise<DecodeResult>
+    return this.#run('decode', job, job.stored, job.room) as Promise<DecodeResult>
   }
 
   /** Starts all threads now, while the caller does other things. */
@@ -64,9 +64,12 @@ export class ThreadCrew implements Crew {
     await (await threads)?.destroy()
   }
 
-  async #run(name: string, job: object, handedOver: ArrayBuffer): Promise<unknown> {
+  async #run(name: string, job: object, ...handedOver: (ArrayBuffer | undefined)[]): Promise<unknown> {
     this.#threads ??= startThreads(this.size, 1)
-    return (await this.#threads).run(job, { name, transferList: [handedOver] })
+    return (await this.#threads).run(job, {
+      name,
+      transferList: handedOver.filter((buffer) => buffer !== undefined),
+    })
   }
 }
 

@@ -208,10 +208,12 @@ export interface DecodeJob {
   readonly chunkLength: Uint32Array
   /** n × 32 bytes. */
   readonly hashes: Uint8Array
+  /** Where the plain bytes go, handed over as well; without it, or if it is too small, memory of their own. */
+  readonly room?: ArrayBuffer | undefined
 }
 
 export interface DecodeResult {
-  /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. */
+  /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. May be longer. */
   readonly plain: ArrayBuffer
   /** Per wanted chunk: CHUNK_GOOD or what is wrong. */
   readonly state: Uint8Array
@@ -222,7 +224,8 @@ export interface DecodeResult {
 export function runDecode(job: DecodeJob): DecodeResult {
   const stored = new Uint8Array(job.stored)
   const total = job.chunkLength.reduce((sum, length) => sum + length, 0)
-  const plain = new Uint8Array(new ArrayBuffer(total))
+  const room = job.room !== undefined && job.room.byteLength >= total ? job.room : new ArrayBuffer(total)
+  const plain = new Uint8Array(room, 0, total)
   const state = new Uint8Array(job.chunkLength.length)
   const crcWrong = new Uint8Array(job.wanted.length)
   let at = 0
@@ -251,7 +254,7 @@ export function runDecode(job: DecodeJob): DecodeResult {
       at += size
     }
   }
-  return { plain: plain.buffer, state, crcWrong }
+  return { plain: room, state, crcWrong }
 }
 
 function isWhole(job: DecodeJob, first: number, end: number, plainLength: number): boolean {

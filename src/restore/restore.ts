@@ -1,7 +1,7 @@
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import type { ReadTask } from '../pack/chunk-reader.js'
+import { type ReadTask, TASK_PLAIN_MAX } from '../pack/chunk-reader.js'
 import type { ByteRange } from './disk-reader-diff.js'
 import { type DiskPlan, type Step, sortPieces, stepsOf } from './plan.js'
 
@@ -38,6 +38,8 @@ export async function restoreDisk(
 ): Promise<void> {
   const gate = new Gate(repository.crew.size * 3)
   const lost: LostRange[] = []
+  // Used again and again: memory that is thrown away keeps the garbage collector busy.
+  const rooms: ArrayBuffer[] = []
   const underWay = new Set<Promise<void>>()
   let failure: { readonly error: unknown } | undefined
   let done = 0
@@ -70,7 +72,7 @@ export async function restoreDisk(
         advance(step.length)
         return
       }
-      await readTask(repository, plan, step.task, target, lost)
+      await readTask(repository, plan, step.task, target, lost, rooms)
       advance(step.task.pieces.reduce((sum, piece) => sum + piece.length, 0))
     })
   }
@@ -93,12 +95,17 @@ async function readTask(
   task: ReadTask,
   target: DiskTarget,
   lost: LostRange[],
+  rooms: ArrayBuffer[],
 ): Promise<void> {
   try {
-    const { plain, damaged } = await repository.reader.run(task)
+    const { plain, damaged } = await repository.reader.run(
+      task,
+      rooms.pop() ?? new ArrayBuffer(TASK_PLAIN_MAX),
+    )
     const pieces = sortPieces(task, damaged)
     for (const piece of pieces.good)
       await target.write(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+    if (plain.buffer.byteLength === TASK_PLAIN_MAX) rooms.push(plain.buffer)
     lost.push(...pieces.lost.map((piece) => lostRange(plan, piece.target, piece.length)))
   } catch (error) {
     if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
