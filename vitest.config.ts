@@ -6,6 +6,7 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    globalSetup: ['./test/s3-global-setup.ts'],
     reporters: ['default', './test/summary-reporter.ts'],
   },
 })

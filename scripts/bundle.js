@@ -30,7 +30,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.15',
-  external: ['piscina', 'zstd-napi'],
+  external: ['piscina', 'zstd-napi', '@aws-sdk/client-s3'],
   plugins: [nativeBinding],
   minifySyntax: true,
   minifyWhitespace: true,

@@ -38,7 +38,7 @@ beforeAll(async () => {
     await mkdir(dirname(join(folder, key)), { recursive: true })
     await writeFile(join(folder, key), Buffer.from(text, 'base64'))
   }
-  store = await openStore(folder)
+  store = (await openStore(folder)).store
   const openIndex = async (): Promise<MemoryIndex> => new MemoryIndex()
   repository = await Repository.open({ store, crew: new InlineCrew(), openIndex })
 })

@@ -1,5 +1,4 @@
 import { access } from 'node:fs/promises'
-import { join } from 'node:path'
 import { isEverfoldError } from '../errors.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
 import { leaveCleanMark, takeCleanMark } from '../index/clean-mark.js'
@@ -10,12 +9,11 @@ import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
 import { ThreadCrew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
-import { lockRepository } from '../store/lock.js'
-import { openStore } from '../store/open-store.js'
+import { type OpenStoreOptions, openStore } from '../store/open-store.js'
 import type { Store } from '../store/store.js'
 import { Repository } from './repository.js'
 
-export interface OpenOptions {
+export interface OpenOptions extends OpenStoreOptions {
   /** What this process does, shown to whoever finds the repository taken. */
   readonly command: string
   /** Is there work for threads? Then they are started at once, beside the rest of opening. */
@@ -36,23 +34,26 @@ export interface OpenedRepository {
  * @throws REPOSITORY_LOCKED, REPOSITORY_NOT_FOUND, REPOSITORY_DAMAGED, FORMAT_TOO_NEW, STORE_FAILED
  */
 export async function openRepository(location: string, options: OpenOptions): Promise<OpenedRepository> {
-  const store = await openStore(location)
+  const opened = await openStore(location, options)
+  const { store } = opened
   const closing: (() => Promise<void>)[] = [() => store.close()]
   const close = async (): Promise<void> => {
     for (const step of closing.splice(0).reverse()) await step()
   }
   try {
     const crew = new ThreadCrew()
-    const indexPath = join(store.location, 'index')
+    // The index is opened only when the repository is ours.
+    let indexFolder = ''
     const openIndex = (quarantine: Quarantine): Promise<ChunkIndex> =>
-      openLevelIndex(indexPath, store, quarantine, options.onRebuild)
+      openLevelIndex(indexFolder, store, quarantine, options.onRebuild)
     closing.push(() => crew.close())
     if (options.threads === true) crew.prepare()
     const repository = await Repository.open({ store, crew, openIndex })
-    const lock = await lockRepository(store.location, options.command)
-    closing.push(() => lock.release())
+    const held = await opened.lock(repository.config.id, options.command)
+    indexFolder = held.indexFolder
+    closing.push(() => held.release())
     closing.push(() => repository.close())
-    if (!(await exists(indexPath))) await rebuildUnlessFull(repository)
+    if (!(await exists(indexFolder))) await rebuildUnlessFull(repository)
     return { repository, close }
   } catch (error) {
     await close()

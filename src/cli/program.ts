@@ -59,7 +59,15 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
     // Those that only hold others take no options.
     if (command.commands.length > 0) continue
     command.option('--json', 'print one JSON document on standard output and nothing else there')
-    if (command.name() !== 'init') command.option('--repo <repo>', 'the repository (default: $EVERFOLD_REPO)')
+    if (command.name() === 'init') continue
+    command.option(
+      '--repo <repo>',
+      'the repository: a folder, or s3://BUCKET/PREFIX (default: $EVERFOLD_REPO)',
+    )
+    command.option(
+      '--cache <folder>',
+      'for a repository in a bucket: where its index and copies of small objects go (default: $EVERFOLD_CACHE, or everfold in your cache folder)',
+    )
     addServiceOptions(command)
   }
   return program

@@ -10,6 +10,7 @@ import { writeTrouble } from './trouble.js'
 /** Options that every command takes. */
 export interface CommonOptions {
   readonly repo?: string
+  readonly cache?: string
   readonly server?: string
   readonly tokenFile?: string
   readonly json?: true
@@ -63,6 +64,7 @@ export async function withRepository<T>(
     opened = await openRepository(location, {
       command: nameOf(command),
       ...needs,
+      ...(options.cache !== undefined && { cacheFolder: options.cache }),
       onRebuild: (done, total) => {
         rebuild.update(done, total)
       },
@@ -73,6 +75,11 @@ export async function withRepository<T>(
     rebuild.stop()
     await opened?.close()
   }
+}
+
+/** For what is not wrong, and may go wrong one day. */
+export function warn(warning: string): void {
+  process.stderr.write(`everfold: warning: ${warning}\n`)
 }
 
 /** `everfold token create` */

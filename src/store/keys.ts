@@ -30,6 +30,13 @@ export const SEQUENCE_MAX = 999_999_999_999
 export const RESERVED_FOLDERS: readonly string[] = ['tmp', 'index', 'lock', 'audit', 'lost+found']
 
 export const repositoryKey = 'everfold.json'
+
+/** Is it of a kind that repositories are made of? For a bucket or folder that may be somebody else's. */
+export function isOwnKey(key: string): boolean {
+  return /^(?:everfold\.json$|(?:packs|bundles|runs|chains|settings|machines|quarantine|tokens|lock)\/)/u.test(
+    key,
+  )
+}
 export const packsPrefix = 'packs/'
 
 const PACK_ID = /^[0-9a-f]{64}$/u

@@ -3,9 +3,10 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { Repository } from '../../chain/repository.js'
 import { EverfoldError, systemErrorCode } from '../../errors.js'
 import { RESERVED_FOLDERS, repositoryKey } from '../../store/keys.js'
-import { openStore } from '../../store/open-store.js'
+import { openEmptyStore } from '../../store/open-store.js'
+import { parseS3Location } from '../../store/s3-location.js'
 import { bytes } from '../output.js'
-import { type CommonOptions, printResult } from '../run.js'
+import { type CommonOptions, printResult, warn } from '../run.js'
 
 interface InitOptions extends CommonOptions {
   readonly chunkSize?: number
@@ -17,8 +18,8 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2 }
 export function addInit(program: Command): void {
   program
     .command('init')
-    .description('Make a repository in a folder that is empty or does not exist yet.')
-    .argument('[repo]', 'the folder (default: $EVERFOLD_REPO)')
+    .description('Make a repository in a folder that is empty or does not exist yet, or in a bucket.')
+    .argument('[repo]', 'the folder, or s3://BUCKET/PREFIX (default: $EVERFOLD_REPO)')
     .option(
       '--chunk-size <size>',
       'unit of deduplication: 4K to 4M, a power of two (default: 64K)',
@@ -27,14 +28,14 @@ export function addInit(program: Command): void {
     .option('--level <n>', 'zstd level, 0 (off) to 19 (default: 3)', parseLevel)
     .addHelpText(
       'after',
-      '\nExamples:\n  everfold init /backup/repo\n  everfold init /backup/repo --chunk-size 16K --level 9',
+      '\nExamples:\n  everfold init /backup/repo\n  everfold init s3://backups/site-1\n  everfold init /backup/repo --chunk-size 16K --level 9',
     )
     .action(async (location: string | undefined, options: InitOptions) => {
       const path = location ?? process.env['EVERFOLD_REPO']
       if (path === undefined || path === '')
-        throw new EverfoldError('ARGUMENT_INVALID', 'Which folder? Say everfold init REPO.')
-      await refuseForeignFolder(path)
-      const store = await openStore(path, { create: true })
+        throw new EverfoldError('ARGUMENT_INVALID', 'Which folder or bucket? Say everfold init REPO.')
+      if (parseS3Location(path) === undefined) await refuseForeignFolder(path)
+      const store = await openEmptyStore(path, warn)
       try {
         const { chunkSize, level } = options
         const config = await Repository.init(store, {

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto'
+import { bundlesPrefix, isKey, packsPrefix, repositoryKey } from './keys.js'
+import type { CachedObject, ObjectCache } from './object-cache.js'
+import { gather } from './s3-body.js'
+import type { Store, StoredObject } from './store.js'
+import { isUncached } from './uncached.js'
+
+type Bytes = Uint8Array<ArrayBuffer>
+
+/** With what the service calls the content (an ETag): another content has another one. */
+export type Tagged<T> = T & { readonly tag?: string | undefined }
+
+/** A store whose service tells contents apart. */
+export interface TaggedStore extends Store {
+  readAllTagged(key: string): Promise<Tagged<{ readonly bytes: Bytes }>>
+  readTailTagged(
+    key: string,
+    length: number,
+  ): Promise<Tagged<{ readonly bytes: Bytes; readonly sizeBytes: number }>>
+  putTagged(
+    key: string,
+    parts: readonly Uint8Array[],
+  ): Promise<Tagged<{ readonly answer: 'created' | 'exists' }>>
+  /** Also what is no object of the store. */
+  listTagged(prefix: string): AsyncIterable<Tagged<StoredObject>>
+}
+
+/** The end of a pack that is kept: its directory, in most cases. */
+const TAIL_BYTES_MAX = 64 * 1024
+/** Larger ones are kept nowhere but in the bucket. */
+const OBJECT_BYTES_MAX = 16 * 1024 * 1024
+/** Who asks again so soon did not like what it got: then the bucket is asked. */
+const DOUBT_MS = 10_000
+/** Answers remembered for that. */
+const ANSWERS_MAX = 10_000
+
+/**
+ * Keeps copies of runs, chain states and other small objects, and of the ends of packs, where their directories are. What exists
+ * is never answered from here: no listing, no size. Without a cache it passes everything on.
+ */
+export class CachingStore implements Store {
+  /** Given once the repository is ours alone: before, another process might be removing things. */
+  cache: ObjectCache | undefined
+  readonly inner: TaggedStore
+  readonly #answered = new Map<string, number>()
+
+  constructor(inner: TaggedStore) {
+    this.inner = inner
+  }
+
+  get location(): string {
+    return this.inner.location
+  }
+
+  read(key: string, offset: number, length: number): Promise<Bytes> {
+    return this.inner.read(key, offset, length)
+  }
+
+  async readAll(key: string): Promise<Bytes> {
+    if (!isKeptWhole(key)) return this.inner.readAll(key)
+    const kept = await this.#find(key)
+    if (kept !== undefined && kept.bytes.length === kept.sizeBytes) return kept.bytes
+    const { bytes, tag } = await this.inner.readAllTagged(key)
+    // Only what certainly came as it is there is worth keeping.
+    if (tag !== undefined && bytes.length <= OBJECT_BYTES_MAX && hasTag(bytes, tag))
+      await this.cache?.put({ key, bytes, sizeBytes: bytes.length, tag })
+    return bytes
+  }
+
+  async readTail(key: string, length: number): Promise<{ bytes: Bytes; sizeBytes: number }> {
+    if (!hasKeptTail(key) || length > TAIL_BYTES_MAX) return this.inner.readTail(key, length)
+    const kept = await this.#find(key)
+    if (kept !== undefined && kept.bytes.length >= Math.min(length, kept.sizeBytes)) {
+      const { bytes, sizeBytes } = kept
+      return { bytes: bytes.slice(Math.max(0, bytes.length - length)), sizeBytes }
+    }
+    const { bytes, sizeBytes, tag } = await this.inner.readTailTagged(key, length)
+    if (tag !== undefined) await this.cache?.put({ key, bytes, sizeBytes, tag })
+    this.#remember(key)
+    return { bytes, sizeBytes }
+  }
+
+  size(key: string): Promise<number | undefined> {
+    return this.inner.size(key)
+  }
+
+  list(prefix: string): AsyncIterable<StoredObject> {
+    return this.inner.list(prefix)
+  }
+
+  settle(prefix: string): Promise<void> {
+    return this.inner.settle(prefix)
+  }
+
+  async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
+    const { answer, tag } = await this.inner.putTagged(key, parts)
+    if (answer === 'exists' || tag === undefined || this.cache === undefined) return answer
+    const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0)
+    if (hasKeptTail(key)) {
+      const bytes = Uint8Array.from(gather(parts, Math.max(0, sizeBytes - TAIL_BYTES_MAX), sizeBytes))
+      await this.cache.put({ key, bytes, sizeBytes, tag })
+    } else if (isKeptWhole(key) && sizeBytes <= OBJECT_BYTES_MAX)
+      await this.cache.put({ key, bytes: Uint8Array.from(gather(parts, 0, sizeBytes)), sizeBytes, tag })
+    return answer
+  }
+
+  async remove(key: string): Promise<void> {
+    // First here: a copy of what is gone must not outlive it.
+    await this.cache?.drop(key)
+    await this.inner.remove(key)
+    await this.cache?.drop(key)
+  }
+
+  close(): Promise<void> {
+    return this.inner.close()
+  }
+
+  /** Drops what another process has changed in the bucket meanwhile: one listing of all of it. @throws STORE_FAILED */
+  async checkCache(cache: ObjectCache): Promise<void> {
+    const tags = new Map<string, string>()
+    for await (const { key, tag } of this.inner.listTagged('')) if (isKey(key)) tags.set(key, tag ?? '')
+    await cache.keepOnly(({ key, tag }) => tags.get(key) === tag)
+  }
+
+  async #find(key: string): Promise<CachedObject | undefined> {
+    if (this.cache === undefined || isUncached()) return undefined
+    const last = this.#answered.get(key)
+    if (last !== undefined && performance.now() - last < DOUBT_MS) return undefined
+    const found = await this.cache.get(key)
+    if (found !== undefined && hasKeptTail(key)) this.#remember(key)
+    return found
+  }
+
+  #remember(key: string): void {
+    this.#answered.delete(key)
+    this.#answered.set(key, performance.now())
+    if (this.#answered.size <= ANSWERS_MAX) return
+    const [oldest] = this.#answered.keys()
+    if (oldest !== undefined) this.#answered.delete(oldest)
+  }
+}
+
+function hasKeptTail(key: string): boolean {
+  return key.startsWith(packsPrefix) || key.startsWith(bundlesPrefix)
+}
+
+/** Not the repository's own file: by that one we see that the repository is there. */
+function isKeptWhole(key: string): boolean {
+  return !hasKeptTail(key) && key !== repositoryKey
+}
+
+/** Most services give objects the MD5 of their content as ETag; encrypted ones may have another. */
+function hasTag(bytes: Uint8Array, tag: string): boolean {
+  return createHash('md5').update(bytes).digest('hex') === tag.replaceAll('"', '').toLowerCase()
+}

@@ -1,0 +1,57 @@
+import { EverfoldError } from '../errors.js'
+
+/** How long we wait for a bucket, and how hard we push. Endpoint, region and credentials are the SDK's own business. */
+export interface S3Settings {
+  /** A connection that does not come about, and a transfer in which nothing moves, end after this. */
+  readonly idleMs: number
+  /** A request ends after this, and a second for each {@link SLOWEST_BYTES_PER_SECOND} that it carries. */
+  readonly requestMs: number
+  /** Failing requests are repeated until this has passed since the first one. */
+  readonly giveUpMs: number
+  /** The same while a repository is being opened: who mistyped an endpoint wants to know soon. */
+  readonly giveUpOpeningMs: number
+  readonly pathStyle: boolean | undefined
+  /** Of packs; everything else stays in the service's standard class. */
+  readonly storageClass: string | undefined
+}
+
+/** A line slower than this is as good as dead. */
+export const SLOWEST_BYTES_PER_SECOND = 64 * 1024
+/** Requests under way at once. */
+export const REQUESTS_IN_FLIGHT_MAX = 32
+/** Objects larger than this are sent in parts. S3 wants parts of at least 5 MiB. */
+export const SINGLE_PUT_BYTES_MAX = 32 * 1024 * 1024
+export const PART_BYTES = 16 * 1024 * 1024
+/** Parts of one object that are sent at once. */
+export const PARTS_IN_FLIGHT = 4
+
+/** @throws ARGUMENT_INVALID */
+export function s3SettingsFrom(environment: NodeJS.ProcessEnv): S3Settings {
+  const seconds = (name: string, fallback: number): number => {
+    const text = environment[name]
+    if (text === undefined || text === '') return fallback * 1000
+    const value = Number(text)
+    if (Number.isFinite(value) && value > 0 && value <= 86_400) return value * 1000
+    throw new EverfoldError('ARGUMENT_INVALID', `${name} is "${text}". Give seconds, such as ${fallback}.`)
+  }
+  const giveUpMs = seconds('EVERFOLD_S3_GIVE_UP_SECONDS', 300)
+  const requestMs = seconds('EVERFOLD_S3_REQUEST_SECONDS', 30)
+  return {
+    idleMs: Math.min(requestMs, 15_000),
+    requestMs,
+    giveUpMs,
+    giveUpOpeningMs: Math.min(giveUpMs, 30_000),
+    pathStyle: pathStyleFrom(environment),
+    storageClass: environment['EVERFOLD_S3_STORAGE_CLASS'] || undefined,
+  }
+}
+
+function pathStyleFrom(environment: NodeJS.ProcessEnv): boolean | undefined {
+  const text = environment['EVERFOLD_S3_PATH_STYLE']
+  if (text !== undefined && text !== '') return text === '1' || text === 'true'
+  const endpoint = environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL']
+  if (endpoint === undefined || !URL.canParse(endpoint)) return undefined
+  const { hostname } = new URL(endpoint)
+  // No name below an address, or below localhost, leads anywhere.
+  return /^[\d.]+$|^\[|^localhost$|\.localhost$/u.test(hostname) ? true : undefined
+}
