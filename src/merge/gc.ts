@@ -15,11 +15,13 @@ import {
   parseChainKey,
   parseQuarantineKey,
   parseRunKey,
+  quarantineKey,
   quarantinePrefix,
   runsPrefix,
 } from '../store/keys.js'
 import { type JoinCandidate, joinPacks } from './join-packs.js'
 import { allHeads, markHeads, partOf, partsOf } from './live.js'
+import { type Numbered, numbersBelow } from './old-numbers.js'
 import { rewritePack } from './rewrite-pack.js'
 import { spentJobRecords } from './spent-jobs.js'
 import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
@@ -461,22 +463,25 @@ class Collection {
 
   /** Chain states and records of quarantine below the newest; lowest first, so that none is left out in between. */
   async #sweepStates(heads: readonly ChainState[]): Promise<void> {
-    for (const head of heads) {
-      const old: number[] = []
-      for await (const object of this.#repository.store.list(chainsPrefix(head.machine))) {
-        const sequence = parseChainKey(object.key)?.sequence
-        if (sequence !== undefined && sequence < head.sequence - CHAIN_STATES_KEPT) old.push(sequence)
-      }
-      stopIfCancelled(this.#options.signal)
-      for (const sequence of old.sort((a, b) => a - b))
-        await this.#remove(chainKey(head.machine, sequence), 0)
-    }
-    const newest = this.#repository.catalog.quarantine.state.number
-    for await (const object of this.#repository.store.list(quarantinePrefix)) {
-      const number = parseQuarantineKey(object.key)
-      if (number !== undefined && number < newest - QUARANTINE_RECORDS_KEPT)
-        await this.#remove(object.key, object.sizeBytes)
-    }
+    for (const { machine, sequence } of heads)
+      await this.#sweepNumbers(
+        {
+          prefix: chainsPrefix(machine),
+          key: (number) => chainKey(machine, number),
+          parse: (key) => parseChainKey(key)?.sequence,
+        },
+        sequence - CHAIN_STATES_KEPT,
+      )
+    await this.#sweepNumbers(
+      { prefix: quarantinePrefix, key: quarantineKey, parse: parseQuarantineKey },
+      this.#repository.catalog.quarantine.state.number - QUARANTINE_RECORDS_KEPT,
+    )
+  }
+
+  async #sweepNumbers(numbered: Numbered, end: number): Promise<void> {
+    const old = await numbersBelow(this.#repository.store, numbered, end)
+    stopIfCancelled(this.#options.signal)
+    for (const number of old) await this.#remove(numbered.key(number), 0)
   }
 
   /** Records of jobs that are over: what their last one replaced, and all of the oldest; each job's last record goes last. */
