@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { inject } from 'vitest'
 import { connectS3, type S3Connection } from '../src/store/s3-client.js'
 import { type S3Settings, s3SettingsFrom } from '../src/store/s3-settings.js'
@@ -49,8 +50,11 @@ export async function newBucket(options: { readonly objectLock?: true } = {}): P
   return bucket
 }
 
-export async function connect(changes: Partial<S3Settings> = {}): Promise<S3Connection> {
-  return connectS3({ ...s3SettingsFrom(process.env), ...changes })
+export async function connect(
+  changes: Partial<S3Settings> = {},
+  overrides: S3ClientConfig = {},
+): Promise<S3Connection> {
+  return connectS3({ ...s3SettingsFrom(process.env), ...changes }, overrides)
 }
 
 /** A store in a bucket (and prefix) that nobody else has. */

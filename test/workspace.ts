@@ -16,15 +16,24 @@ export class Workspace {
   readonly options: RunOptions
   #names = 0
 
-  private constructor(folder: string) {
+  private constructor(folder: string, env: Readonly<Record<string, string>>) {
     this.folder = folder
     this.repo = join(folder, 'repo')
-    this.options = { cwd: folder, env: { EVERFOLD_REPO: this.repo } }
+    this.options = {
+      cwd: folder,
+      env: { EVERFOLD_REPO: this.repo, EVERFOLD_CACHE: join(folder, 'cache'), ...env },
+    }
   }
 
-  /** @param init  arguments for `everfold init` */
-  static async make(init: readonly string[] | 'no repository' = []): Promise<Workspace> {
-    const workspace = new Workspace(await mkdtemp(join(tmpdir(), 'everfold-test-')))
+  /**
+   * @param init  arguments for `everfold init`
+   * @param env  variables that its commands see, such as EVERFOLD_REPO for a repository elsewhere
+   */
+  static async make(
+    init: readonly string[] | 'no repository' = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Workspace> {
+    const workspace = new Workspace(await mkdtemp(join(tmpdir(), 'everfold-test-')), env)
     if (init !== 'no repository') await workspace.ok('init', ...init)
     return workspace
   }

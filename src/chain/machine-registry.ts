@@ -18,7 +18,7 @@ const machineEntry = z.strictObject({
   machine: z.string(),
 })
 
-/** Entries that are asked for at once. */
+/** Entries that are asked for at once, at most. */
 const READ_AHEAD = 32
 
 export class MachineRegistry {
@@ -38,9 +38,16 @@ export class MachineRegistry {
     return this.#damaged
   }
 
-  /** Names of all machines registered (but for damaged entries). @throws STORE_FAILED */
-  async names(): Promise<ReadonlySet<string>> {
-    for (let ahead = this.#next === 0 ? READ_AHEAD : 1; ; ahead = READ_AHEAD) {
+  /**
+   * Names of all machines registered (but for damaged entries).
+   * @param wanted  once this one is found, the rest may be missing
+   * @throws STORE_FAILED
+   */
+  async names(wanted?: string): Promise<ReadonlySet<string>> {
+    // Only a hint of how many can be asked for at once: what it leaves out is found one by one.
+    const listed = this.#next === 0 ? await this.#countListed() : 0
+    while (wanted === undefined || !this.#names.has(wanted)) {
+      const ahead = Math.min(READ_AHEAD, Math.max(1, listed - this.#next))
       const numbers = Array.from({ length: ahead }, (_, i) => this.#next + i)
       const entries = await Promise.all(numbers.map((number) => this.#read(number)))
       for (const [i, entry] of entries.entries()) {
@@ -51,12 +58,19 @@ export class MachineRegistry {
         this.#next++
       }
     }
+    return this.#names
+  }
+
+  async #countListed(): Promise<number> {
+    let count = 0
+    for await (const _ of this.#store.list(machinesPrefix)) count++
+    return count
   }
 
   /** Registers a machine that has a chain, durably; once is enough. @throws STORE_FULL, STORE_FAILED */
   async add(machine: string): Promise<void> {
     if (this.#durable.has(machine)) return
-    while (!(await this.names()).has(machine)) {
+    while (!(await this.names(machine)).has(machine)) {
       const entry = { everfold: 'machine', format: 1, number: this.#next, machine }
       // If another writer took the number, names() reads on from there.
       await this.#store.put(machineKey(this.#next), [sealJson(entry)])

@@ -11,6 +11,7 @@ import { ThreadCrew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
 import { type OpenStoreOptions, openStore } from '../store/open-store.js'
 import type { Store } from '../store/store.js'
+import type { Traffic } from '../store/traffic.js'
 import { Repository } from './repository.js'
 
 export interface OpenOptions extends OpenStoreOptions {
@@ -24,6 +25,8 @@ export interface OpenOptions extends OpenStoreOptions {
 
 export interface OpenedRepository {
   readonly repository: Repository
+  /** What was asked of a store on the network; undefined for a folder. */
+  readonly traffic: Traffic | undefined
   /** Lets go of everything: index, threads, store, lock. */
   close(): Promise<void>
 }
@@ -54,7 +57,7 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     closing.push(() => held.release())
     closing.push(() => repository.close())
     if (!(await exists(indexFolder))) await rebuildUnlessFull(repository)
-    return { repository, close }
+    return { repository, traffic: opened.traffic, close }
   } catch (error) {
     await close()
     throw error

@@ -1,4 +1,5 @@
 import { type RebuildProgress, type RebuildResult, rebuildIndex } from '../index/rebuild.js'
+import { uncached } from '../store/uncached.js'
 import { COMPLETE } from './open-repository.js'
 import type { Repository } from './repository.js'
 
@@ -15,7 +16,7 @@ export async function reindex(
   return repository.collecting.run('gc', async () => {
     const index = await repository.index()
     const { store, catalog } = repository
-    const rebuilt = await rebuildIndex(store, catalog.quarantine, index, progress, signal)
+    const rebuilt = await uncached(() => rebuildIndex(store, catalog.quarantine, index, progress, signal))
     await index.putNote(COMPLETE, 'yes')
     return rebuilt
   })

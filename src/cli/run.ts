@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { type OpenedRepository, openRepository } from '../chain/open-repository.js'
+import { type OpenedRepository, type OpenOptions, openRepository } from '../chain/open-repository.js'
 import type { Repository } from '../chain/repository.js'
 import { ERROR_CLASSES, EverfoldError, messageOf } from '../errors.js'
 import type { Operations } from './operations.js'
@@ -50,7 +50,7 @@ export async function withRepository<T>(
   options: CommonOptions,
   command: Command,
   work: (repository: Repository) => Promise<T>,
-  needs: { readonly threads?: true } = {},
+  needs: Partial<Pick<OpenOptions, 'threads' | 'lookAtBucket'>> = {},
 ): Promise<T> {
   const location = options.repo ?? process.env['EVERFOLD_REPO']
   if (location === undefined || location === '')
@@ -65,6 +65,7 @@ export async function withRepository<T>(
       command: nameOf(command),
       ...needs,
       ...(options.cache !== undefined && { cacheFolder: options.cache }),
+      onWarning: warn,
       onRebuild: (done, total) => {
         rebuild.update(done, total)
       },

@@ -10,6 +10,7 @@ import { Gate } from '../gate.js'
 import { listPacks, type PackPlace, placeOf } from '../pack/catalog.js'
 import { settleAll } from '../settle-all.js'
 import { chainKey, chainsPrefix, packKey } from '../store/keys.js'
+import { uncached } from '../store/uncached.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { quarantineDamage } from './quarantine-damage.js'
 import { NOTHING_VERIFIED, type VerifiedPack, verifyPack } from './verify-pack.js'
@@ -50,7 +51,8 @@ export async function verifyRepository(
 ): Promise<VerifyResult> {
   const pins = repository.pins.begin()
   try {
-    return await verifyPinned(repository, options, pins)
+    // What a local copy says proves nothing.
+    return await uncached(() => verifyPinned(repository, options, pins))
   } finally {
     pins.end()
   }

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -12,20 +12,32 @@ export const CACHE_BYTES_DEFAULT = 2 * 1024 * 1024 * 1024
 const cacheState = z.strictObject({
   everfold: z.literal('cache'),
   format: z.literal(1),
-  /** The claim (see s3-lease.ts) under which the index and the copies here were last in use. */
+  /** Name of the claim (see s3-claims.ts) under which the index and the copies here were last in use. */
   claim: z.string(),
   /** Were they closed in order? */
   clean: z.boolean(),
   /** What was found out about the service. */
   conditionalPut: z.boolean(),
+  /** When it was last looked what the bucket does on its own account. ISO 8601. */
+  lookedAt: z.string(),
 })
 
 export type CacheState = z.infer<typeof cacheState>
 
-/** Where the index and the copies of a repository in a bucket lie. @throws ARGUMENT_INVALID, STORE_FAILED, STORE_FULL */
-export async function makeCacheFolder(repositoryId: string, chosen: string | undefined): Promise<string> {
+/**
+ * Where the index and the copies of a repository in a bucket lie.
+ * @param place  tells it from its copies elsewhere, which have the same id and go their own ways
+ * @throws ARGUMENT_INVALID, STORE_FAILED, STORE_FULL
+ */
+export async function makeCacheFolder(
+  repositoryId: string,
+  place: string,
+  chosen: string | undefined,
+): Promise<string> {
   const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
-  const folder = resolve(chosen ?? (process.env['EVERFOLD_CACHE'] || join(base, 'everfold')), repositoryId)
+  const hash = createHash('sha256').update(place).digest('hex').slice(0, 8)
+  const parent = chosen ?? (process.env['EVERFOLD_CACHE'] || join(base, 'everfold'))
+  const folder = resolve(parent, `${repositoryId}-${hash}`)
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 })
   } catch (error) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { bundlesPrefix, isKey, packsPrefix, repositoryKey } from './keys.js'
+import { bundlesPrefix, packsPrefix, repositoryKey } from './keys.js'
 import type { CachedObject, ObjectCache } from './object-cache.js'
 import { gather } from './s3-body.js'
 import type { Store, StoredObject } from './store.js'
@@ -27,22 +27,20 @@ export interface TaggedStore extends Store {
 
 /** The end of a pack that is kept: its directory, in most cases. */
 const TAIL_BYTES_MAX = 64 * 1024
+/** Objects that a listing left out are asked for by name, up to so many. */
+const GONE_LOOKED_FOR_MAX = 20
 /** Larger ones are kept nowhere but in the bucket. */
 const OBJECT_BYTES_MAX = 16 * 1024 * 1024
-/** Who asks again so soon did not like what it got: then the bucket is asked. */
-const DOUBT_MS = 10_000
-/** Answers remembered for that. */
-const ANSWERS_MAX = 10_000
 
 /**
  * Keeps copies of runs, chain states and other small objects, and of the ends of packs, where their directories are. What exists
- * is never answered from here: no listing, no size. Without a cache it passes everything on.
+ * is never answered from here: no listing, no size; nor is whoever does not like what it got and reads again (read-again.ts),
+ * or wants to see what the store itself holds (uncached.ts). Without a cache it passes everything on.
  */
 export class CachingStore implements Store {
   /** Given once the repository is ours alone: before, another process might be removing things. */
   cache: ObjectCache | undefined
   readonly inner: TaggedStore
-  readonly #answered = new Map<string, number>()
 
   constructor(inner: TaggedStore) {
     this.inner = inner
@@ -76,7 +74,6 @@ export class CachingStore implements Store {
     }
     const { bytes, sizeBytes, tag } = await this.inner.readTailTagged(key, length)
     if (tag !== undefined) await this.cache?.put({ key, bytes, sizeBytes, tag })
-    this.#remember(key)
     return { bytes, sizeBytes }
   }
 
@@ -115,28 +112,30 @@ export class CachingStore implements Store {
     return this.inner.close()
   }
 
-  /** Drops what another process has changed in the bucket meanwhile: one listing of all of it. @throws STORE_FAILED */
-  async checkCache(cache: ObjectCache): Promise<void> {
-    const tags = new Map<string, string>()
-    for await (const { key, tag } of this.inner.listTagged('')) if (isKey(key)) tags.set(key, tag ?? '')
-    await cache.keepOnly(({ key, tag }) => tags.get(key) === tag)
+  /**
+   * Drops copies of what is no longer in the bucket, or is something else there: one listing of all of it.
+   * @returns keys of copies whose objects are gone
+   * @throws STORE_FAILED
+   */
+  async checkCache(cache: ObjectCache): Promise<string[]> {
+    const unseen = await cache.tags()
+    if (unseen.size === 0) return []
+    const changed: string[] = []
+    for await (const { key, tag } of this.inner.listTagged('')) {
+      const ours = unseen.get(key)
+      if (ours !== undefined && ours !== tag) changed.push(key)
+      unseen.delete(key)
+    }
+    const gone: string[] = []
+    // A listing may be short for once.
+    for (const key of unseen.keys())
+      if (gone.length >= GONE_LOOKED_FOR_MAX || (await this.inner.size(key)) === undefined) gone.push(key)
+    for (const key of [...changed, ...unseen.keys()]) await cache.drop(key)
+    return gone
   }
 
   async #find(key: string): Promise<CachedObject | undefined> {
-    if (this.cache === undefined || isUncached()) return undefined
-    const last = this.#answered.get(key)
-    if (last !== undefined && performance.now() - last < DOUBT_MS) return undefined
-    const found = await this.cache.get(key)
-    if (found !== undefined && hasKeptTail(key)) this.#remember(key)
-    return found
-  }
-
-  #remember(key: string): void {
-    this.#answered.delete(key)
-    this.#answered.set(key, performance.now())
-    if (this.#answered.size <= ANSWERS_MAX) return
-    const [oldest] = this.#answered.keys()
-    if (oldest !== undefined) this.#answered.delete(oldest)
+    return this.cache === undefined || isUncached() ? undefined : this.cache.get(key)
   }
 }
 

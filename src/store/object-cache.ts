@@ -4,14 +4,24 @@
  */
 
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { z } from 'zod'
 
 /** Of what it may take, this is left when it was too much. */
 const LEFT_AFTER_EVICTION = 0.9
 /** Files looked at, or removed, at once. */
 const FILES_AT_ONCE = 64
 const HASH_DIGITS = 40
+/** A key, a tag, a size and a hash, in JSON. */
+const HEAD_BYTES_MAX = 4096
+
+const cachedHead = z.strictObject({
+  key: z.string(),
+  tag: z.string(),
+  sizeBytes: z.number().int().min(0),
+  sha256: z.string(),
+})
 
 export interface CachedObject {
   readonly key: string
@@ -80,14 +90,15 @@ export class ObjectCache {
     await this.#remove(this.#path(key))
   }
 
-  /** Drops all but what `isCurrent` confirms. */
-  async keepOnly(isCurrent: (object: CachedObject) => boolean): Promise<void> {
+  /** Key and tag of all that is here, as each copy says of itself. Drops what cannot be read. */
+  async tags(): Promise<Map<string, string>> {
+    const tags = new Map<string, string>()
     await inBatches(await this.#files(), async ({ path }) => {
-      const found = decode(await readFile(path).catch(() => undefined))
-      if (found === undefined || !isCurrent(found)) await this.#remove(path)
+      const head = await readHead(path)
+      if (head === undefined || this.#path(head.key) !== path) await this.#remove(path)
+      else tags.set(head.key, head.tag)
     })
-    this.#bytes = undefined
-    this.#counting = undefined
+    return tags
   }
 
   async #remove(path: string): Promise<void> {
@@ -145,19 +156,39 @@ function encode({ key, bytes, sizeBytes, tag }: CachedObject): Buffer {
   return Buffer.concat([Buffer.from(`${head}\n`), bytes])
 }
 
-function decode(content: Buffer | undefined): CachedObject | undefined {
-  const end = content?.indexOf('\n') ?? -1
-  if (content === undefined || end < 0) return undefined
+type Head = z.infer<typeof cachedHead>
+
+function decodeHead(line: string): Head | undefined {
   try {
-    const head: unknown = JSON.parse(content.toString('utf8', 0, end))
-    const bytes = Uint8Array.from(content.subarray(end + 1))
-    if (typeof head !== 'object' || head === null) return undefined
-    const { key, tag, sizeBytes, sha256: hash } = head as Partial<Record<string, unknown>>
-    if (typeof key !== 'string' || typeof tag !== 'string' || typeof sizeBytes !== 'number') return undefined
-    return sha256(bytes) === hash ? { key, tag, sizeBytes, bytes } : undefined
+    return cachedHead.parse(JSON.parse(line))
   } catch {
     return undefined
   }
+}
+
+async function readHead(path: string): Promise<Head | undefined> {
+  try {
+    const file = await open(path)
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES_MAX), 0, HEAD_BYTES_MAX, 0)
+      const end = buffer.subarray(0, bytesRead).indexOf('\n')
+      return end < 0 ? undefined : decodeHead(buffer.toString('utf8', 0, end))
+    } finally {
+      await file.close()
+    }
+  } catch {
+    return undefined
+  }
+}
+
+function decode(content: Buffer | undefined): CachedObject | undefined {
+  const end = content?.indexOf('\n') ?? -1
+  if (content === undefined || end < 0) return undefined
+  const head = decodeHead(content.toString('utf8', 0, end))
+  if (head === undefined) return undefined
+  const bytes = Uint8Array.from(content.subarray(end + 1))
+  const { key, tag, sizeBytes } = head
+  return sha256(bytes) === head.sha256 ? { key, tag, sizeBytes, bytes } : undefined
 }
 
 function sha256(bytes: Uint8Array): string {

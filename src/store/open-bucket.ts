@@ -9,8 +9,11 @@ import { bucketWarnings, probeConditionalPut, refuseForeignObjects } from './s3-
 import { connectS3 } from './s3-client.js'
 import { S3Lease } from './s3-lease.js'
 import type { S3Location } from './s3-location.js'
-import { s3SettingsFrom } from './s3-settings.js'
+import { endpointFrom, s3SettingsFrom } from './s3-settings.js'
 import { S3Store } from './s3-store.js'
+
+/** How often a repository's bucket is looked at: its rules, and whether all is there that should be. */
+const LOOK_AGAIN_MS = 24 * 3600_000
 
 /** For a new repository. @throws ARGUMENT_INVALID if there are somebody else's objects; and what keeps from writing there */
 export async function openEmptyBucket(
@@ -40,7 +43,7 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
   const bucket = await connectStore(location)
   const store = new CachingStore(bucket)
   const lock: OpenedStore['lock'] = async (repositoryId, command) => {
-    const folder = await makeCacheFolder(repositoryId, options.cacheFolder)
+    const folder = await makeCacheFolder(repositoryId, placeName(location), options.cacheFolder)
     const releasing: (() => Promise<void>)[] = []
     const release = async (): Promise<void> => {
       for (const step of releasing.splice(0).reverse()) await step()
@@ -49,24 +52,29 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
       const ours = await lockRepository(folder, command)
       releasing.push(() => ours.release())
       const before = await readCacheState(folder)
-      const known = options.onWarning === undefined ? before?.conditionalPut : undefined
-      bucket.conditionalPut = known ?? (await probeConditionalPut(bucket))
-      if (options.onWarning !== undefined)
-        for (const warning of await bucketWarnings(bucket)) options.onWarning(warning)
-      const { conditionalPut } = bucket
+      const looksNow = options.lookAtBucket === true || !isRecent(before?.lookedAt)
+      bucket.conditionalPut = before?.conditionalPut ?? (await probeConditionalPut(bucket))
       const lease = await S3Lease.acquire(bucket, command)
       bucket.requests.bePatient()
       releasing.push(() => lease.release())
-      const isOurs = before !== undefined && before.claim === lease.previousKey
       const cache = new ObjectCache(join(folder, 'objects'), cacheBytesFrom(process.env))
-      await writeCacheState(folder, { claim: lease.key, clean: false, conditionalPut })
-      // Another process, or none that we know of, was the last to change something; or a crash may have brought back what was gone.
-      if (!isOurs || !before.clean) await store.checkCache(cache)
+      const state = {
+        claim: lease.name,
+        conditionalPut: bucket.conditionalPut,
+        lookedAt: before === undefined || looksNow ? new Date().toISOString() : before.lookedAt,
+      }
+      await writeCacheState(folder, { ...state, clean: false })
+      // Was the last to change something here somebody else, or nobody that we know of?
+      const isOurs = before !== undefined && before.claim === lease.previous
       if (!isOurs) await rm(join(folder, 'index'), { recursive: true, force: true })
+      // A crash may have brought back a copy of what is gone.
+      const gone = isOurs && before.clean && !looksNow ? [] : await store.checkCache(cache)
+      if (looksNow) for (const warning of await bucketWarnings(bucket)) options.onWarning?.(warning)
+      if (isOurs && gone.length > 0) options.onWarning?.(goneWarning(bucket.location, gone))
       store.cache = cache
       releasing.push(async () => {
         store.cache = undefined
-        if (!cache.failed) await writeCacheState(folder, { claim: lease.key, clean: true, conditionalPut })
+        if (!cache.failed) await writeCacheState(folder, { ...state, clean: true })
       })
       return { indexFolder: join(folder, 'index'), release }
     } catch (error) {
@@ -75,4 +83,21 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
     }
   }
   return { store, traffic: bucket.traffic, lock }
+}
+
+/** Tells a repository from its copies elsewhere, as well as the environment does. */
+function placeName({ bucket, prefix }: S3Location): string {
+  return JSON.stringify([endpointFrom(process.env) ?? '', bucket, prefix])
+}
+
+/** By a clock that may be wrong: nothing rests on it but when to look again. */
+function isRecent(lookedAt: string | undefined): boolean {
+  const age = Date.now() - Date.parse(lookedAt ?? '')
+  return age >= 0 && age < LOOK_AGAIN_MS
+}
+
+function goneWarning(location: string, gone: readonly string[]): string {
+  const [first = ''] = gone
+  const what = gone.length === 1 ? first : `${gone.length} objects (such as ${first})`
+  return `${what} of ${location} went missing, and Everfold did not remove it: look for a lifecycle rule of the bucket, or another program that removes things there. Run everfold verify to see what is lost, and take a backup without --changed of the machines that it names.`
 }

@@ -28,7 +28,9 @@ export interface HeldStore {
 export interface OpenStoreOptions {
   /** Of a repository in a bucket: where its index and copies of small objects go. */
   readonly cacheFolder?: string
-  /** Look what the bucket does on its own account, and tell: a few requests more. */
+  /** Look at what the bucket does on its own account, even if that was done within the last day. */
+  readonly lookAtBucket?: boolean
+  /** Told what is not wrong with the store, and may go wrong one day. */
   readonly onWarning?: (warning: string) => void
 }
 

@@ -1,9 +1,5 @@
 /*
- * One process per repository in a bucket, as the kernel's lock sees to in a folder. Objects below `lock/`:
- *
- *   lock/<epoch>            a claim: who has the repository, written anew every HEARTBEAT_MS; epochs count up from 0
- *   lock/<epoch>.<random>   the same where the service does not honour `If-None-Match: *`
- *   <claim>.free            its holder is done
+ * One process per repository in a bucket, as the kernel's lock sees to in a folder. Claims lie below `lock/`, see s3-claims.ts.
  *
  * The repository is taken with the epoch after the highest, once every claim below is free or stale. With `If-None-Match: *`
  * exactly one gets an epoch. Without, each first writes its claim and then looks at all: whoever finds another claim
@@ -12,23 +8,34 @@
  *
  * A claim is stale when it did not change for STALE_MS by the clock of whoever waits for it: no two clocks are ever compared. Its
  * holder lets no change begin later than FRESH_MS after a renewal began, and each request for one ends in time. It asks again
- * after each commit, before it acknowledges it. A holder on this machine whose process is gone need not be waited for.
+ * after each commit, before it acknowledges it. A holder on this machine is asked for
+ * at the kernel: it need not be waited for.
  */
 
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { EverfoldError } from '../errors.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
-import { md5Of } from './s3-body.js'
-import { type ClaimBody, decodeClaim, encodeClaim, isDead, thisProcess } from './s3-claim.js'
-import { sdkErrorOf } from './s3-errors.js'
-import { type S3Store, WRITE_ID } from './s3-store.js'
+import { type ClaimBody, encodeClaim, stateOf, thisProcess } from './s3-claim.js'
+import {
+  type Claim,
+  type Claims,
+  claimKey,
+  claimName,
+  freeKey,
+  lockedBy,
+  parseClaimKey,
+  readClaim,
+  readClaims,
+  removeClaims,
+  writeClaim,
+} from './s3-claims.js'
+import type { S3Store } from './s3-store.js'
 
 export interface LeaseTimes {
   readonly heartbeatMs: number
   /** After a renewal began. */
   readonly freshMs: number
-  /** More than freshMs and the time of a request for a change together. */
+  /** More than freshMs and the time of a request for a change (CHANGE_MS_MAX in s3-settings.ts) together. */
   readonly staleMs: number
   readonly pollMs: number
 }
@@ -40,33 +47,20 @@ export const LEASE_TIMES: LeaseTimes = {
   pollMs: 3000,
 }
 
-const PREFIX = 'lock/'
 /** Claims that are left for whoever gets a listing that is not up to date; the first of all is kept for ever. */
 const CLAIMS_KEPT = 100
 const CLAIMS_MAX = 400
-
-interface Claim {
-  readonly epoch: number
-  readonly key: string
-  readonly tag: string
-}
-
-interface Claims {
-  /** Highest epoch of any claim; -1 if there is none. */
-  readonly highest: number
-  /** Those of the highest epoch, free or not. */
-  readonly newest: readonly Claim[]
-  /** Of these, those that are not free. */
-  readonly live: readonly Claim[]
-  readonly keys: readonly string[]
-}
+/** How often the first of two that wait for each other looks again. */
+const GIVE_WAY_TRIES = 5
 
 /** A repository in a bucket that is this process's own. */
 export class S3Lease {
-  /** The claim before ours: whoever wrote it was the last to change anything. */
-  readonly previousKey: string | undefined
-  readonly key: string
-  readonly epoch: number
+  /** The claim before ours: whoever wrote it was the last to change anything. Undefined if that is not certain. */
+  readonly previous: string | undefined
+  /** Of our claim: see claimName(). */
+  readonly name: string
+  readonly #key: string
+  readonly #epoch: number
   readonly #store: S3Store
   readonly #body: ClaimBody
   readonly #times: LeaseTimes
@@ -79,21 +73,19 @@ export class S3Lease {
 
   private constructor(
     store: S3Store,
-    claims: Claims,
-    key: string,
-    body: ClaimBody,
-    began: Moment,
+    ours: { readonly epoch: number; readonly key: string; readonly body: ClaimBody; readonly began: Moment },
+    others: { readonly keys: readonly string[]; readonly previous: string | undefined },
     times: LeaseTimes,
   ) {
     this.#store = store
-    this.key = key
-    this.#body = body
+    this.#key = ours.key
+    this.#epoch = ours.epoch
+    this.#body = ours.body
+    this.#renewed = ours.began
     this.#times = times
-    this.#renewed = began
-    this.#olderKeys = claims.keys
-    const [last, other] = claims.newest
-    this.previousKey = other === undefined ? last?.key : undefined
-    this.epoch = claims.highest + 1
+    this.#olderKeys = others.keys
+    this.name = claimName(ours.epoch, ours.body.nonce)
+    this.previous = others.previous
   }
 
   /**
@@ -103,14 +95,15 @@ export class S3Lease {
    */
   static async acquire(store: S3Store, command: string, times: LeaseTimes = LEASE_TIMES): Promise<S3Lease> {
     const body = await thisProcess(command)
-    const claims = await waitForOthers(store, times)
+    const { claims, previous } = await waitForOthers(store, times)
     const epoch = claims.highest + 1
-    const key = keyOf(epoch) + (store.conditionalPut ? '' : `.${randomBytes(8).toString('hex')}`)
+    const key = store.conditionalPut ? claimKey(epoch) : claimKey(epoch, body.nonce)
     const began = thisMoment()
-    if (!(await writeClaim(store, key, body, store.conditionalPut))) throw await lockedBy(store, key)
+    if (!(await writeClaim(store, key, encodeClaim(body), store.conditionalPut)))
+      throw await lockedBy(store, key)
     if (!store.conditionalPut) await giveWay(store, key, times)
     if (claims.live.length > 0) await checkStillStale(store, key, claims)
-    const lease = new S3Lease(store, claims, key, body, began, times)
+    const lease = new S3Lease(store, { epoch, key, body, began }, { keys: claims.keys, previous }, times)
     lease.#start()
     return lease
   }
@@ -121,8 +114,13 @@ export class S3Lease {
     this.#store.requests.guard = undefined
     if (this.#lost !== undefined) return
     this.#lost = lostError(this.#store.location)
-    await putRaw(this.#store, `${this.key}.free`, Buffer.from('{}'), false)
-    await this.#tidy()
+    this.#store.requests.beBrief()
+    try {
+      await writeClaim(this.#store, freeKey(this.#epoch, this.#body.nonce), Buffer.from('{}'), false)
+      await this.#tidy()
+    } catch (error) {
+      if (!isEverfoldError(error)) throw error
+    }
   }
 
   #start(): void {
@@ -131,14 +129,16 @@ export class S3Lease {
       this.#renew().catch(() => undefined)
     }, this.#times.heartbeatMs)
     this.#timer.unref()
-    this.#store.requests.guard = () => this.#check()
+    this.#store.requests.guard = { isFresh: () => this.#isFresh(), check: () => this.#check() }
+  }
+
+  #isFresh(): boolean {
+    return this.#lost === undefined && elapsedMs(this.#renewed) < this.#times.freshMs
   }
 
   /** @throws LOCK_LOST, or why the bucket cannot be asked */
   async #check(): Promise<void> {
-    if (this.#lost !== undefined) throw this.#lost
-    if (elapsedMs(this.#renewed) < this.#times.freshMs) return
-    await this.#renew()
+    if (!this.#isFresh()) await this.#renew()
   }
 
   async #renew(): Promise<void> {
@@ -147,9 +147,9 @@ export class S3Lease {
       // Another may have renewed it while we waited.
       if (this.#beats > 0 && elapsedMs(this.#renewed) < this.#times.heartbeatMs / 2) return
       const began = thisMoment()
-      await writeClaim(this.#store, this.key, { ...this.#body, beat: ++this.#beats }, false)
-      const { highest } = await readClaims(this.#store, keyOf(this.epoch))
-      if (highest > this.epoch) {
+      await writeClaim(this.#store, this.#key, encodeClaim({ ...this.#body, beat: ++this.#beats }), false)
+      const { highest } = await readClaims(this.#store, claimKey(this.#epoch))
+      if (highest > this.#epoch) {
         clearInterval(this.#timer)
         this.#lost = lostError(this.#store.location)
         throw this.#lost
@@ -161,36 +161,23 @@ export class S3Lease {
   /** Old claims go, many at a time and seldom. */
   async #tidy(): Promise<void> {
     if (this.#olderKeys.length < CLAIMS_MAX) return
-    const { client, sdk } = this.#store.connection
     const old = this.#olderKeys.filter((key) => {
-      const epoch = parseKey(key)?.epoch ?? 0
-      return epoch > 0 && epoch < this.epoch - CLAIMS_KEPT
+      const epoch = parseClaimKey(key)?.epoch ?? 0
+      return epoch > 0 && epoch < this.#epoch - CLAIMS_KEPT
     })
-    for (let i = 0; i < old.length; i += 1000) {
-      const Objects = old.slice(i, i + 1000).map((key) => ({ Key: this.#store.named(key).Key }))
-      await this.#store.requests
-        .run({
-          kind: 'delete',
-          what: 'remove old claims',
-          unguarded: true,
-          send: (abortSignal) =>
-            client.send(
-              new sdk.DeleteObjectsCommand({
-                Bucket: this.#store.place.bucket,
-                Delete: { Objects, Quiet: true },
-              }),
-              { abortSignal },
-            ),
-        })
-        // Some services know no such request, and nothing depends on it.
-        .catch(() => undefined)
-    }
+    await removeClaims(this.#store, old)
   }
 }
 
+interface Waited {
+  readonly claims: Claims
+  readonly previous: string | undefined
+}
+
 /** Waits until nobody holds the repository, as long as it takes to see whether its holder lives. */
-async function waitForOthers(store: S3Store, times: LeaseTimes): Promise<Claims> {
+async function waitForOthers(store: S3Store, times: LeaseTimes): Promise<Waited> {
   const seen = new Map<string, { readonly tag: string; readonly since: Moment }>()
+  const dead = new Set<string>()
   for (;;) {
     const claims = await readClaims(store)
     const alive: Claim[] = []
@@ -198,13 +185,23 @@ async function waitForOthers(store: S3Store, times: LeaseTimes): Promise<Claims>
       const before = seen.get(claim.key)
       if (before === undefined) {
         const body = await readClaim(store, claim.key)
-        if (body === 'gone' || (body !== undefined && (await isDead(body)))) continue
+        if (body === 'gone') continue
+        if (body !== undefined) {
+          dead.add(claimName(claim.epoch, body.nonce))
+          const state = await stateOf(body)
+          if (state === 'dead') continue
+          if (state === 'alive') throw await lockedBy(store, claim.key)
+        }
         seen.set(claim.key, { tag: claim.tag, since: thisMoment() })
       } else if (before.tag !== claim.tag) throw await lockedBy(store, claim.key)
       else if (elapsedMs(before.since) >= times.staleMs) continue
       alive.push(claim)
     }
-    if (alive.length === 0) return claims
+    if (alive.length === 0) {
+      const names = new Set([...claims.done, ...dead])
+      const [last] = names
+      return { claims, previous: names.size === 1 && claims.newest.length === 1 ? last : undefined }
+    }
     await sleep(times.pollMs)
   }
 }
@@ -216,7 +213,7 @@ async function giveWay(store: S3Store, key: string, times: LeaseTimes): Promise<
     const others = newest.filter((claim) => claim.key !== key)
     if (others.length === 0) return
     const isFirst = others.every((other) => other.key > key && live.includes(other))
-    if (!isFirst || tries >= 5) await retreat(store, key, others[0]?.key ?? key)
+    if (!isFirst || tries >= GIVE_WAY_TRIES) await retreat(store, key, others[0]?.key ?? key)
     await sleep(times.pollMs)
   }
 }
@@ -224,7 +221,7 @@ async function giveWay(store: S3Store, key: string, times: LeaseTimes): Promise<
 /** A holder that was silent for long may have come back before it could see our claim: then it stays the holder. */
 async function checkStillStale(store: S3Store, key: string, before: Claims): Promise<void> {
   const tags = new Map<string, string>()
-  for await (const { key: other, tag } of store.listTagged(PREFIX)) tags.set(other, tag ?? '')
+  for await (const { key: other, tag } of store.listTagged('lock/')) tags.set(other, tag ?? '')
   for (const claim of before.live) if (tags.get(claim.key) !== claim.tag) await retreat(store, key, claim.key)
 }
 
@@ -234,119 +231,12 @@ async function retreat(store: S3Store, key: string, holder: string): Promise<nev
   throw error
 }
 
-async function readClaims(store: S3Store, after?: string): Promise<Claims> {
-  const keys: string[] = []
-  const claims: Claim[] = []
-  const free = new Set<string>()
-  for await (const { key, tag } of store.listTagged(PREFIX, after)) {
-    const parsed = parseKey(key)
-    if (parsed === undefined) continue
-    keys.push(key)
-    if (parsed.isFree) free.add(key.slice(0, -'.free'.length))
-    else claims.push({ epoch: parsed.epoch, key, tag: tag ?? '' })
-  }
-  const highest = claims.reduce((max, { epoch }) => Math.max(max, epoch), -1)
-  // Below the highest all are done: who took that one has seen to it.
-  const newest = claims.filter(({ epoch }) => epoch === highest)
-  return { highest, newest, live: newest.filter(({ key }) => !free.has(key)), keys }
-}
-
-async function readClaim(store: S3Store, key: string): Promise<ClaimBody | undefined | 'gone'> {
-  const { client, sdk } = store.connection
-  return store.requests.run({
-    kind: 'get',
-    what: `read ${key}`,
-    send: async (abortSignal) => {
-      try {
-        const { Body: body } = await client.send(new sdk.GetObjectCommand(store.named(key)), { abortSignal })
-        return decodeClaim((await body?.transformToString()) ?? '')
-      } catch (error) {
-        if (sdkErrorOf(error).name === 'NoSuchKey') return 'gone'
-        throw error
-      }
-    },
-  })
-}
-
-/** @returns false if the key was taken */
-async function writeClaim(
-  store: S3Store,
-  key: string,
-  body: ClaimBody,
-  isConditional: boolean,
-): Promise<boolean> {
-  return putRaw(store, key, encodeClaim(body), isConditional)
-}
-
-async function putRaw(
-  store: S3Store,
-  key: string,
-  body: Uint8Array,
-  isConditional: boolean,
-): Promise<boolean> {
-  const { client, sdk } = store.connection
-  const id = randomBytes(16).toString('hex')
-  const answer = await store.requests.run({
-    kind: 'put',
-    what: `write ${key}`,
-    unguarded: true,
-    send: async (abortSignal, earlier) => {
-      try {
-        await client.send(
-          new sdk.PutObjectCommand({
-            ...store.named(key),
-            Body: body,
-            ContentLength: body.length,
-            ContentMD5: md5Of(body),
-            Metadata: { [WRITE_ID]: id },
-            ...(isConditional && { IfNoneMatch: '*' }),
-          }),
-          { abortSignal },
-        )
-        return 'written'
-      } catch (error) {
-        if (sdkErrorOf(error).status !== 412) throw error
-        return earlier.length > 0 ? 'ours?' : 'taken'
-      }
-    },
-  })
-  return answer === 'written' || (answer === 'ours?' && (await store.isWrittenBy(key, id)) === true)
-}
-
-async function lockedBy(store: S3Store, key: string): Promise<EverfoldError> {
-  const found = await readClaim(store, key)
-  const body = found === 'gone' ? undefined : found
-  const who =
-    body === undefined
-      ? 'by another process'
-      : `by process ${body.pid} on ${body.host} (${body.command}) since ${body.since}`
-  return new EverfoldError(
-    'REPOSITORY_LOCKED',
-    `The repository ${store.location} is in use ${who}. Wait until it is done, or stop it; nothing needs to be removed by hand.`,
-    {
-      details: {
-        location: store.location,
-        ...(body && { holder: { pid: body.pid, host: body.host, command: body.command, since: body.since } }),
-      },
-    },
-  )
-}
-
 function lostError(location: string): EverfoldError {
   return new EverfoldError(
     'LOCK_LOST',
     `The repository ${location} was taken over by another process, since nothing was heard of this one for minutes. What was committed is safe; start again.`,
     { details: { location } },
   )
-}
-
-function keyOf(epoch: number): string {
-  return PREFIX + String(epoch).padStart(12, '0')
-}
-
-function parseKey(key: string): { readonly epoch: number; readonly isFree: boolean } | undefined {
-  const [, digits, free] = /^lock\/(\d{12})(?:\.[0-9a-f]{16})?(\.free)?$/u.exec(key) ?? []
-  return digits === undefined ? undefined : { epoch: Number(digits), isFree: free !== undefined }
 }
 
 /** Two clocks: the steady one stops while a machine sleeps, the other may be set. */

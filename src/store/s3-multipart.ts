@@ -31,6 +31,7 @@ export async function putInParts(
   const upload = await requests.run({
     kind: 'put',
     what,
+    harmlessLate: true,
     send: (abortSignal) => client.send(new sdk.CreateMultipartUploadCommand(target.input), { abortSignal }),
   })
   const id = { ...store.named(target.key), UploadId: upload.UploadId }
@@ -45,6 +46,7 @@ export async function putInParts(
           kind: 'put',
           what,
           bytes: body.length,
+          harmlessLate: true,
           send: (abortSignal) => {
             store.traffic.add({ bytesOut: body.length })
             return client.send(new sdk.UploadPartCommand({ ...part, Body: body }), { abortSignal })

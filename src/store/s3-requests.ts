@@ -1,11 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asksForLess, isTransient, s3Error } from './s3-errors.js'
 import { Pace } from './s3-pace.js'
-import { REQUESTS_IN_FLIGHT_MAX, type S3Settings, SLOWEST_BYTES_PER_SECOND } from './s3-settings.js'
+import {
+  CHANGE_MS_MAX,
+  REQUESTS_IN_FLIGHT_MAX,
+  type S3Settings,
+  SLOWEST_BYTES_PER_SECOND,
+} from './s3-settings.js'
 import type { RequestKind, Traffic } from './traffic.js'
 
 const BACKOFF_FIRST_MS = 100
 const BACKOFF_MAX_MS = 10_000
+/** For the last words to a service that may be gone. */
+const BRIEF_MS = 3000
 
 export interface Request<T> {
   readonly kind: RequestKind
@@ -13,10 +20,20 @@ export interface Request<T> {
   readonly what: string
   /** Bytes that it carries, in either direction, at most: it gets more time for more of them. */
   readonly bytes?: number
-  /** Goes out whether or not the repository is still ours: what the lock itself is made of. */
+  /** Goes out at once, whether or not the repository is still ours: what the lock itself is made of. */
   readonly unguarded?: true
+  /** A change that harms nobody if it takes effect when another process has the repository, so it may take its time. */
+  readonly harmlessLate?: boolean
   /** Sends it. Must end when the signal says so. @param earlier  what earlier attempts threw */
   readonly send: (signal: AbortSignal, earlier: readonly unknown[]) => Promise<T>
+}
+
+/** Is the repository still ours? */
+export interface Guard {
+  /** It was, a short time ago, for certain. */
+  isFresh(): boolean
+  /** Makes sure. @throws LOCK_LOST, or why that cannot be found out */
+  check(): Promise<void>
 }
 
 /**
@@ -25,8 +42,8 @@ export interface Request<T> {
  */
 export class Requests {
   readonly traffic: Traffic
-  /** Asked before each attempt that changes anything: throws if the repository is no longer ours. */
-  guard: (() => Promise<void>) | undefined
+  /** Asked before each attempt that changes anything. */
+  guard: Guard | undefined
   readonly #location: string
   readonly #settings: S3Settings
   readonly #pace = new Pace(REQUESTS_IN_FLIGHT_MAX)
@@ -43,6 +60,11 @@ export class Requests {
   /** The service is there and takes us: from now on it is worth waiting for. */
   bePatient(): void {
     this.#giveUpMs = this.#settings.giveUpMs
+  }
+
+  /** Nothing that is asked from now on is worth waiting for long. */
+  beBrief(): void {
+    this.#giveUpMs = Math.min(this.#giveUpMs, BRIEF_MS)
   }
 
   /** @throws what {@link s3Error} makes of the last failure */
@@ -73,15 +95,11 @@ export class Requests {
   }
 
   async #attempt<T>(request: Request<T>, earlier: readonly unknown[]): Promise<T> {
-    // Before it takes a place: the guard may have requests of its own to send.
-    if (changes(request)) await this.guard?.()
-    await this.#pace.enter()
-    if (this.#pace.pauseMs > 0) await this.#sleep(this.#pace.pauseMs)
-    const deadline = this.#settings.requestMs + ((request.bytes ?? 0) / SLOWEST_BYTES_PER_SECOND) * 1000
+    await this.#enter(request)
     const abort = new AbortController()
     const timer = setTimeout(() => {
       abort.abort()
-    }, deadline)
+    }, this.#deadlineMs(request))
     this.traffic.add({ [request.kind]: 1, ...(earlier.length > 0 && { retries: 1 }) })
     try {
       const result = await request.send(abort.signal, earlier)
@@ -92,8 +110,27 @@ export class Requests {
       throw error
     } finally {
       clearTimeout(timer)
-      this.#pace.leave()
+      if (request.unguarded !== true) this.#pace.leave()
     }
+  }
+
+  /** Waits for a place, and sees to it that what changes anything goes out only while the repository is ours. */
+  async #enter(request: Request<unknown>): Promise<void> {
+    if (request.unguarded === true) return
+    for (;;) {
+      await this.#pace.enter()
+      if (this.#pace.pauseMs > 0) await this.#sleep(this.#pace.pauseMs)
+      if (this.guard === undefined || !changes(request) || this.guard.isFresh()) return
+      // Not while it holds a place: others may wait for it.
+      this.#pace.leave()
+      await this.guard.check()
+    }
+  }
+
+  #deadlineMs(request: Request<unknown>): number {
+    const { requestMs } = this.#settings
+    if (changes(request) && request.harmlessLate !== true) return Math.min(requestMs, CHANGE_MS_MAX)
+    return requestMs + ((request.bytes ?? 0) / SLOWEST_BYTES_PER_SECOND) * 1000
   }
 }
 
@@ -103,6 +140,6 @@ function backoffMs(attempts: number): number {
   return most / 4 + Math.random() * (most * 0.75)
 }
 
-function changes({ kind, unguarded }: Request<unknown>): boolean {
-  return (kind === 'put' || kind === 'delete') && unguarded !== true
+function changes({ kind }: Request<unknown>): boolean {
+  return kind === 'put' || kind === 'delete'
 }

@@ -17,6 +17,8 @@ export interface S3Settings {
 
 /** A line slower than this is as good as dead. */
 export const SLOWEST_BYTES_PER_SECOND = 64 * 1024
+/** A request ends after this at the latest if it must not come late, see s3-lease.ts. */
+export const CHANGE_MS_MAX = 45_000
 /** Requests under way at once. */
 export const REQUESTS_IN_FLIGHT_MAX = 32
 /** Objects larger than this are sent in parts. S3 wants parts of at least 5 MiB. */
@@ -46,10 +48,14 @@ export function s3SettingsFrom(environment: NodeJS.ProcessEnv): S3Settings {
   }
 }
 
+export function endpointFrom(environment: NodeJS.ProcessEnv): string | undefined {
+  return environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL'] || undefined
+}
+
 function pathStyleFrom(environment: NodeJS.ProcessEnv): boolean | undefined {
   const text = environment['EVERFOLD_S3_PATH_STYLE']
   if (text !== undefined && text !== '') return text === '1' || text === 'true'
-  const endpoint = environment['AWS_ENDPOINT_URL_S3'] || environment['AWS_ENDPOINT_URL']
+  const endpoint = endpointFrom(environment)
   if (endpoint === undefined || !URL.canParse(endpoint)) return undefined
   const { hostname } = new URL(endpoint)
   // No name below an address, or below localhost, leads anywhere.

@@ -12,7 +12,15 @@ import type { Readable } from 'node:stream'
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import { KeyedMutex } from '../mutex.js'
 import type { Tagged, TaggedStore } from './caching-store.js'
-import { assertKey, assertPrefix, chainsPrefix, isKey, packsPrefix } from './keys.js'
+import {
+  assertKey,
+  assertPrefix,
+  bundlesPrefix,
+  chainsPrefix,
+  isKey,
+  packsPrefix,
+  runsPrefix,
+} from './keys.js'
 import { objectNotFound, objectTooShort } from './local-errors.js'
 import { BodyCut, collectBody, gather, md5Of, parseContentRange } from './s3-body.js'
 import type { S3Connection } from './s3-client.js'
@@ -166,7 +174,7 @@ export class S3Store implements TaggedStore {
       if (bytes > SINGLE_PUT_BYTES_MAX) return { answer: await putInParts(this, target, parts, bytes) }
       const answer = await this.#putWhole(target, gather(parts, 0, bytes), isConditional)
       // A commit counts only if the repository was ours all the while.
-      if (key.startsWith(chainsPrefix())) await this.requests.guard?.()
+      if (key.startsWith(chainsPrefix())) await this.requests.guard?.check()
       return answer
     })
   }
@@ -246,6 +254,8 @@ export class S3Store implements TaggedStore {
       kind: 'put',
       what: `write ${key}`,
       bytes: body.length,
+      // It cannot take anybody else's place, or means the same whoever writes it.
+      harmlessLate: isConditional || isNamedByContent(key),
       send: async (abortSignal, earlier) => {
         this.traffic.add({ bytesOut: body.length })
         try {
@@ -309,6 +319,10 @@ export class S3Store implements TaggedStore {
     assert(!this.#closed, 'the store is closed')
     return this.requests.run(request)
   }
+}
+
+function isNamedByContent(key: string): boolean {
+  return [packsPrefix, bundlesPrefix, runsPrefix()].some((prefix) => key.startsWith(prefix))
 }
 
 function isNotFound(error: unknown): boolean {

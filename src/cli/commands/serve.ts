@@ -56,7 +56,7 @@ Examples:
           })
           await service.stop()
         },
-        { threads: true },
+        { threads: true, lookAtBucket: true },
       )
     })
 }
