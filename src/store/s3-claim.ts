@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, readlink } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const claimBody = z.strictObject({
   pid: z.number().int(),
