@@ -10,3 +10,13 @@ export function pointIdFrom(random: Uint8Array): string {
   for (let i = 1; i < POINT_ID_LENGTH; i++) id += ALPHABET[(random[i] ?? 0) % 32] ?? ''
   return id
 }
+
+/** Characters of a session's id: nobody guesses one. */
+export const SESSION_ID_LENGTH = 26
+
+/** From at least as many random bytes as it has characters; 5 bits of each. */
+export function sessionIdFrom(random: Uint8Array): string {
+  let id = ''
+  for (let i = 0; i < SESSION_ID_LENGTH; i++) id += ALPHABET[(random[i] ?? 0) % 32] ?? ''
+  return id
+}

@@ -15,6 +15,7 @@ let served: Served
 let admin: string
 let points: string[]
 let job: string
+let session: string
 
 beforeAll(async () => {
   at = await Workspace.make()
@@ -29,6 +30,8 @@ beforeAll(async () => {
   admin = served.adminToken ?? ''
   job = (await served.post('/v1/jobs', admin, { kind: 'gc', dryRun: true })).id
   await (await served.fetch(`/v1/jobs/${job}/events`, admin)).text()
+  const disks = [{ id: 'vda', sizeBytes: MIB }]
+  session = (await served.post('/v1/machines/new/sessions', admin, { disks })).session
 })
 afterAll(async () => {
   expect(await served.stop()).toBe(0)
@@ -197,7 +200,13 @@ describe('/openapi.json', () => {
   })
 
   it.each(ROUTES.filter((route) => route.method === 'get'))('tells the truth about $name', async (route) => {
-    const names: Readonly<Record<string, string>> = { machine: 'web1', point: 'latest', disk: 'vda', job }
+    const names: Readonly<Record<string, string>> = {
+      machine: 'web1',
+      point: 'latest',
+      disk: 'vda',
+      job,
+      session,
+    }
     const path = route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => names[name] ?? 'nothing')
     const response = await served.fetch(path, admin)
     expect(response.status).toBe(200)
@@ -238,6 +247,14 @@ const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   retainDefault: ['operator', 'admin'],
   stats: ['report', 'operator', 'admin'],
   allPoints: ['restore', 'report', 'operator', 'admin'],
+  createSession: ['backup', 'admin'],
+  listSessions: ['backup', 'operator', 'admin'],
+  getSession: ['backup', 'admin'],
+  getReceived: ['backup', 'admin'],
+  dropSession: ['backup', 'admin'],
+  commitSession: ['backup', 'admin'],
+  putData: ['backup', 'admin'],
+  putImage: ['backup', 'admin'],
   startJob: ['operator', 'admin'],
   listJobs: ['operator', 'admin'],
   getJob: ['operator', 'admin'],

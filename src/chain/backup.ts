@@ -3,17 +3,16 @@ import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { checkName, checkNote } from '../names.js'
-import { settleAll } from '../settle-all.js'
 import { BaseDisk } from './base-disk.js'
-import type { ChainState, DiskState, PointState } from './chain-state.js'
+import type { ChainState, DiskState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
+import { commitPoint, figuresOf, type PointResult, resultOf } from './commit-point.js'
 import { flattenDisk } from './flatten.js'
 import { Ingest, type IngestDisk } from './ingest.js'
 import type { WorkPins } from './pins.js'
 import { feedDisk, type Progress } from './read-source.js'
 import type { Repository } from './repository.js'
 import { RunBuilder } from './run-builder.js'
-import { writeRun } from './run-store.js'
 
 /** One disk to back up. */
 export interface DiskBackup {
@@ -32,18 +31,7 @@ export interface BackupRequest {
   readonly onProgress?: Progress
 }
 
-export interface BackupResult {
-  readonly machine: string
-  readonly point: string
-  readonly kind: 'full' | 'incremental'
-  readonly createdAt: string
-  readonly disks: readonly { readonly id: string; readonly sizeBytes: number }[]
-  readonly readBytes: number
-  readonly changedBytes: number
-  readonly newBytes: number
-  readonly storedBytes: number
-  readonly seconds: number
-}
+export type BackupResult = PointResult
 
 /**
  * Disks are cut by content unless told otherwise: files repeat within a disk and between disks, but not on the same grid.
@@ -67,7 +55,7 @@ interface DiskPlan {
  * @throws NAME_INVALID, FEED_WITHOUT_BASE, FEED_BASE_UNSURE, SOURCE_FAILED, SOURCE_CHANGED, STORE_FULL, STORE_FAILED, CONFLICT:
  *         no point was made then
  */
-export async function backUp(repository: Repository, request: BackupRequest): Promise<BackupResult> {
+export async function backUp(repository: Repository, request: BackupRequest): Promise<PointResult> {
   const started = repository.environment.monotonicMs()
   const machine = checkName('machine', request.machine)
   if (request.note !== undefined) checkNote(request.note)
@@ -108,58 +96,31 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       )
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
-    const disks = await settleAll(plans.map((plan) => writeDisk(repository, machine, plan, pins)))
-    const point: PointState = {
-      id: newPointId(repository, head?.state),
-      createdAt: new Date(repository.environment.now()).toISOString(),
-      ...(request.note === undefined ? {} : { note: request.note }),
-      disks: disks.map((disk) => disk.state),
-      readBytes,
-      changedBytes: ingest.counts.changedBytes,
-      newBytes: ingest.counts.newBytes,
-      storedBytes: ingest.counts.storedBytes + disks.reduce((sum, disk) => sum + disk.writtenBytes, 0),
-      seconds: Math.round(repository.environment.monotonicMs() - started) / 1000,
-    }
-    await repository.chains.edit(machine, (now) => {
-      const newest = now?.state.points.at(-1)?.id
-      if (newest !== head?.state.points.at(-1)?.id) throw overtaken(machine)
-      return { points: [...(now?.state.points ?? []), point] }
-    })
-    return resultOf(machine, head, point, (repository.environment.monotonicMs() - started) / 1000)
+    const committed = await commitPoint(
+      repository,
+      {
+        machine,
+        base: head?.state.points.at(-1)?.id,
+        id: newPointId(repository, head?.state),
+        ...(request.note === undefined ? {} : { note: request.note }),
+        disks: plans.map((plan) => ({
+          id: plan.request.id,
+          sizeBytes: plan.request.source.sizeBytes,
+          chunker: plan.chunker,
+          complete: plan.previous === undefined,
+          extents: plan.ingest.run.finish(),
+        })),
+        figures: { readBytes, ...figuresOf(ingest.counts) },
+        seconds: () => Math.round(repository.environment.monotonicMs() - started) / 1000,
+      },
+      pins,
+    )
+    return resultOf(machine, committed)
   } catch (error) {
     await ingest.settle()
     throw error
   } finally {
     pins.end()
-  }
-}
-
-function overtaken(machine: string): EverfoldError {
-  return new EverfoldError(
-    'CONFLICT',
-    `The newest point of "${machine}" is not the one that this backup began with. No point was made; take it again.`,
-    { details: { machine } },
-  )
-}
-
-function resultOf(
-  machine: string,
-  head: ChainHead | undefined,
-  point: PointState,
-  seconds: number,
-): BackupResult {
-  const { id, createdAt, readBytes, changedBytes, newBytes, storedBytes } = point
-  return {
-    machine,
-    point: id,
-    kind: head === undefined || head.state.points.length === 0 ? 'full' : 'incremental',
-    createdAt,
-    disks: point.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes })),
-    readBytes,
-    changedBytes,
-    newBytes,
-    storedBytes,
-    seconds: Math.round(seconds * 1000) / 1000,
   }
 }
 
@@ -169,15 +130,19 @@ function checkDisks(machine: string, disks: readonly DiskBackup[], head: ChainHe
   for (const disk of disks) {
     if (seen.has(disk.id)) throw new EverfoldError('ARGUMENT_INVALID', `Disk "${disk.id}" is named twice.`)
     seen.add(disk.id)
-    if (disk.changed === undefined || head === undefined) continue
-    if (head.damaged.length === 0 && head.state.newestLost !== true) continue
-    throw new EverfoldError(
-      'FEED_BASE_UNSURE',
-      `The newest point of "${machine}" was deleted, or its chain state is damaged, so a feed may not say all that changed since the newest point that is left. ` +
-        'Take one backup without --changed.',
-      { details: { machine, damagedSequences: head.damaged } },
-    )
+    if (disk.changed !== undefined) checkFeedBase(machine, head)
   }
+}
+
+/** Is what changed since the newest point that is known all that changed? @throws FEED_BASE_UNSURE */
+export function checkFeedBase(machine: string, head: ChainHead | undefined): void {
+  if (head === undefined || (head.damaged.length === 0 && head.state.newestLost !== true)) return
+  throw new EverfoldError(
+    'FEED_BASE_UNSURE',
+    `The newest point of "${machine}" was deleted, or its chain state is damaged, so a feed may not say all that changed since the newest point that is left. ` +
+      'Take one backup without --changed.',
+    { details: { machine, damagedSequences: head.damaged } },
+  )
 }
 
 async function planDisk(
@@ -237,7 +202,7 @@ async function planDisk(
 }
 
 /** The previous point's disk, to compare with; undefined if its runs are lost, so that everything is stored anew. */
-async function loadBase(
+export async function loadBase(
   repository: Repository,
   state: ChainState,
   previous: DiskState,
@@ -256,26 +221,7 @@ async function loadBase(
   }
 }
 
-async function writeDisk(
-  repository: Repository,
-  machine: string,
-  plan: DiskPlan,
-  pins: WorkPins,
-): Promise<{ readonly state: DiskState; readonly writtenBytes: number }> {
-  const { run, writtenBytes } = await writeRun(repository.store, machine, plan.ingest.run.finish(), (id) =>
-    pins.claim(id),
-  )
-  const state: DiskState = {
-    id: plan.request.id,
-    sizeBytes: plan.request.source.sizeBytes,
-    chunker: plan.chunker,
-    complete: plan.previous === undefined,
-    run: { stride: run.stride, segments: [...run.segments] },
-  }
-  return { state, writtenBytes }
-}
-
-function newPointId(repository: Repository, state: ChainState | undefined): string {
+export function newPointId(repository: Repository, state: ChainState | undefined): string {
   for (;;) {
     const id = pointIdFrom(repository.environment.random(POINT_ID_LENGTH))
     if (state?.points.some((point) => point.id === id) !== true) return id

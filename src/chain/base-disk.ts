@@ -27,9 +27,13 @@ export class BaseDisk {
     this.#reader = reader
   }
 
-  /** Loads the directories that {@link cellAt} needs for [start, end). */
-  async prepare(start: number, end: number): Promise<Map<number, PackDirectory>> {
-    const directories = new Map<number, PackDirectory>()
+  /** Extents that it holds in memory. */
+  get extents(): number {
+    return this.#extents.length
+  }
+
+  /** Loads the directories that {@link cellAt} needs for [start, end), and that are not there yet. */
+  async prepare(start: number, end: number, directories: Map<number, PackDirectory>): Promise<void> {
     for (
       let i = this.#extents.indexAt(start);
       i < this.#extents.length && this.#extents.startOf(i) < end;
@@ -44,7 +48,6 @@ export class BaseDisk {
         if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
       }
     }
-    return directories
   }
 
   /** What lies at [offset, offset + length), by metadata alone. `directories` come from {@link prepare}. */
@@ -67,6 +70,25 @@ export class BaseDisk {
     if (directory.chunkStart[chunk] === position && directory.chunkLength[chunk] === length)
       return { kind: 'chunk', directory, chunk }
     return { kind: 'mixed' }
+  }
+
+  /** [start, end) in parts that are zeros here too, and that are not. */
+  *zerosIn(
+    start: number,
+    end: number,
+  ): Generator<{ readonly offset: number; readonly length: number; readonly same: boolean }> {
+    const list = this.#extents
+    let at = start
+    for (let i = list.indexAt(start); i < list.length && list.startOf(i) < end; i++) {
+      if (list.pack[i] !== ZEROS) continue
+      const from = Math.max(start, list.startOf(i))
+      const to = Math.min(end, list.endOf(i), this.#sizeBytes)
+      if (from >= to) continue
+      if (at < from) yield { offset: at, length: from - at, same: false }
+      yield { offset: from, length: to - from, same: true }
+      at = to
+    }
+    if (at < end) yield { offset: at, length: end - at, same: false }
   }
 
   /** SHA-256 of [offset, offset + length), read back from the packs; undefined if it cannot be read. */

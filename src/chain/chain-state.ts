@@ -3,11 +3,12 @@ import { EverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 
 /*
- * Chain state, format 1: sealed JSON (see sealed-json.ts). All points of a machine, oldest first, with the runs of their
+ * Chain state, formats 1 and 2: sealed JSON (see sealed-json.ts). All points of a machine, oldest first, with the runs of their
  * disks. The first point is the parent; writing the next sequence number is the commit.
  */
 
-export const CHAIN_FORMAT_VERSION = 1
+/** The highest that there is: 2 has points with `consistency`. A state that needs none of that is written as 1. */
+export const CHAIN_FORMAT_VERSION = 2
 
 const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -53,6 +54,8 @@ const pointState = z
     /** When the point was committed, ISO 8601 in UTC. */
     createdAt: z.iso.datetime(),
     note: z.string().optional(),
+    /** What the source did before its disks were read; absent: nothing, as after a power cut. */
+    consistency: z.enum(['filesystem', 'application']).optional(),
     pin: pin.optional(),
     disks: z.array(diskState).readonly(),
     /** Bytes read from the source, covered by the run, of new chunks before and after compression; seconds taken. */
@@ -67,7 +70,7 @@ const pointState = z
 const chainState = z
   .strictObject({
     everfold: z.literal('chain'),
-    format: z.literal(CHAIN_FORMAT_VERSION),
+    format: z.union([z.literal(1), z.literal(CHAIN_FORMAT_VERSION)]),
     machine: z.string(),
     sequence: bytes,
     /** The machine's own; without it the repository's default holds. */
@@ -86,6 +89,11 @@ export type Pin = z.infer<typeof pin>
 export type DiskState = z.infer<typeof diskState>
 export type PointState = z.infer<typeof pointState>
 export type ChainState = z.infer<typeof chainState>
+
+/** The lowest format that has all that these points have. */
+export function chainFormatOf(points: readonly PointState[]): ChainState['format'] {
+  return points.some((point) => point.consistency !== undefined) ? 2 : 1
+}
 
 export function encodeChainState(state: ChainState): Uint8Array {
   const encoded = sealJson(state)
@@ -110,5 +118,5 @@ export function decodeChainState(encoded: Uint8Array): ChainState | undefined {
       { details: { format } },
     )
   const parsed = chainState.safeParse(payload)
-  return parsed.success ? parsed.data : undefined
+  return parsed.success && parsed.data.format === chainFormatOf(parsed.data.points) ? parsed.data : undefined
 }

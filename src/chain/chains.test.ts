@@ -41,7 +41,7 @@ describe('Chains', () => {
 
   it('does not go back to an older state when a newer Everfold wrote the newest', async () => {
     const store = await storeWith(A, B)
-    const newer = { ...chainState('m', 3, [A!, B!, C!]), format: 2, more: 'than we know' }
+    const newer = { ...chainState('m', 3, [A!, B!, C!]), format: 3, more: 'than we know' }
     await store.put(chainKey('m', 3), [sealJson(newer)])
     await expect(new Chains(store).get('m')).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' })
   })

@@ -4,7 +4,7 @@ import { checkName } from '../names.js'
 import { chainKey, chainsPrefix, parseChainKey } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
-import { CHAIN_FORMAT_VERSION, type ChainState, decodeChainState, encodeChainState } from './chain-state.js'
+import { type ChainState, chainFormatOf, decodeChainState, encodeChainState } from './chain-state.js'
 import { MachineRegistry } from './machine-registry.js'
 
 /** What the store says about one machine. */
@@ -100,13 +100,15 @@ export class Chains {
       // It may be of a commit that failed or was cut short: what builds on it must not outlive it.
       if (head !== undefined) await this.#store.settle(chainsPrefix(machine))
       const edit = change(head)
+      const points = edit.points ?? head?.state.points ?? []
       const state: ChainState = {
         ...emptyState(machine),
+        format: chainFormatOf(points),
         sequence: head === undefined ? 1 : Math.max(head.state.sequence, ...head.damaged) + 1,
         ...(head?.state.retention === undefined ? {} : { retention: head.state.retention }),
         ...(head !== undefined && losesNewest(head, edit.points) ? { newestLost: true } : {}),
-        points: head?.state.points ?? [],
         ...edit,
+        points,
       }
       this.#forget(machine)
       try {
@@ -142,7 +144,7 @@ export class Chains {
 
 /** A machine's first state. */
 function emptyState(machine: string): ChainState {
-  return { everfold: 'chain', format: CHAIN_FORMAT_VERSION, machine, sequence: 0, points: [] }
+  return { everfold: 'chain', format: chainFormatOf([]), machine, sequence: 0, points: [] }
 }
 
 /** Is the newest point no longer the newest that there was? A new point puts that right: see FEED_BASE_UNSURE. */

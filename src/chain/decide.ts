@@ -75,6 +75,13 @@ export class Decision {
     this.chunk[i] = chunk
   }
 
+  /** Chunks that are nowhere: only where no new ones are taken. */
+  undecided(): number[] {
+    const found: number[] = []
+    for (let i = 0; i < this.count; i++) if (this.pack[i] === UNDECIDED) found.push(i)
+    return found
+  }
+
   /** Hashes of the chunks that this batch introduces, in order. */
   newHashes(): Uint8Array {
     const parts: Uint8Array[] = []
@@ -109,7 +116,8 @@ export class Decider {
     this.#pins = pins
   }
 
-  async decide(batch: Batch, result: HashResult): Promise<Decision> {
+  /** @param knownOnly  chunks that are nowhere stay undecided, instead of being new */
+  async decide(batch: Batch, result: HashResult, knownOnly = false): Promise<Decision> {
     const decision = new Decision(batch, result, this.#pending.nextSerial)
     if (batch.disk.base !== undefined) await this.#compare(batch, decision, result.zeros)
     for (let i = 0; i < decision.count; i++)
@@ -123,11 +131,11 @@ export class Decider {
         (firstUnknown === decision.count && this.#asExpected(decision, i))
       )
         continue
-      const serial = this.#pending.find(decision.hashes, i)
+      const serial = this.#pending.find(decision.hashes, i, decision.length[i] ?? 0)
       if (serial !== undefined) onTheirWay.set(i, serial)
       else firstUnknown = Math.min(firstUnknown, i)
     }
-    if (firstUnknown < decision.count) await this.#lookUp(decision, firstUnknown, onTheirWay)
+    if (firstUnknown < decision.count) await this.#lookUp(decision, firstUnknown, onTheirWay, knownOnly)
     for (const [i, serial] of onTheirWay)
       if (decision.pack[i] === UNDECIDED) decision.setNew(i, serial, false)
     return decision
@@ -136,16 +144,15 @@ export class Decider {
   /** Marks what is equal to the previous point. */
   async #compare(batch: Batch, decision: Decision, zeros: Uint8Array): Promise<void> {
     const base = batch.disk.base
-    const first = decision.offset[0]
-    if (base === undefined || first === undefined) return
-    const last = decision.count - 1
-    const directories = await base.prepare(first, (decision.offset[last] ?? 0) + (decision.length[last] ?? 0))
+    if (base === undefined) return
+    const directories = new Map<number, PackDirectory>()
+    for (const { offset, length } of batch.pieces) await base.prepare(offset, offset + length, directories)
     for (let i = 0; i < decision.count; i++) {
       const cell = base.cellAt(decision.offset[i] ?? 0, decision.length[i] ?? 0, directories)
       if (cell.kind === 'zeros' && isSet(zeros, i)) decision.pack[i] = UNCHANGED
       else if (cell.kind === 'chunk' && !isSet(zeros, i) && sameHash(cell.directory, cell.chunk, decision, i))
         decision.pack[i] = UNCHANGED
-      else if (cell.kind === 'mixed' && !isSet(zeros, i)) {
+      else if (cell.kind === 'mixed' && !isSet(zeros, i) && batch.named !== true) {
         const hash = await base.hashOf(decision.offset[i] ?? 0, decision.length[i] ?? 0)
         const own = decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
         if (hash !== undefined && Buffer.compare(hash, own) === 0) decision.pack[i] = UNCHANGED
@@ -170,7 +177,12 @@ export class Decider {
     this.#expectedChunk = chunk + 1
   }
 
-  async #lookUp(decision: Decision, from: number, onTheirWay: ReadonlyMap<number, number>): Promise<void> {
+  async #lookUp(
+    decision: Decision,
+    from: number,
+    onTheirWay: ReadonlyMap<number, number>,
+    knownOnly: boolean,
+  ): Promise<void> {
     const unknown: number[] = []
     for (let i = from; i < decision.count; i++)
       if (decision.pack[i] === UNDECIDED && !onTheirWay.has(i)) unknown.push(i)
@@ -192,8 +204,10 @@ export class Decider {
       )
         this.#hit(decision, i, pack, chunk)
       else {
-        const repeat = this.#pending.find(decision.hashes, i)
-        decision.setNew(i, repeat ?? this.#pending.add(decision.hashes, i), repeat === undefined)
+        const length = decision.length[i] ?? 0
+        const repeat = this.#pending.find(decision.hashes, i, length)
+        if (repeat !== undefined) decision.setNew(i, repeat, false)
+        else if (!knownOnly) decision.setNew(i, this.#pending.add(decision.hashes, i, length), true)
       }
     }
   }
@@ -215,7 +229,9 @@ export class Decider {
 
 function sameHash(pack: PackDirectory, chunk: number, decision: Decision, i: number): boolean {
   const at = chunk * HASH_BYTES
+  // A length that somebody claims is checked as well: extents count by it.
   return (
+    pack.chunkLength[chunk] === decision.length[i] &&
     Buffer.compare(
       pack.hashes.subarray(at, at + HASH_BYTES),
       decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),

@@ -47,6 +47,8 @@ export class PackTable {
 
 /** Stands in place of a pack slot for an extent of zeros. */
 export const ZEROS = -1
+/** Stands in place of a pack slot, in sessions only, for what is as it was at the newest point. Never written into a run. */
+export const SAME = -2
 
 /**
  * A sorted, non-overlapping list of extents of one disk, as parallel arrays (32 bytes an extent, no objects). Offsets,
@@ -120,8 +122,8 @@ export class ExtentList {
     this.offset[at] = offset
     this.size[at] = size
     this.pack[at] = pack
-    this.chunk[at] = pack === ZEROS ? 0 : chunk
-    this.skip[at] = pack === ZEROS ? 0 : skip
+    this.chunk[at] = pack < 0 ? 0 : chunk
+    this.skip[at] = pack < 0 ? 0 : skip
   }
 
   /** Appends the part of extent `i` of `from` (same stride and pack table) that lies in [start, end). */
@@ -129,8 +131,8 @@ export class ExtentList {
     const begin = from.offset[i] ?? 0
     const pack = from.pack[i] ?? ZEROS
     const cut = start - begin
-    if (pack === ZEROS) {
-      this.append(start, end - start, ZEROS, 0, 0)
+    if (pack < 0) {
+      this.append(start, end - start, pack, 0, 0)
       return
     }
     let chunk = from.chunk[i] ?? 0
@@ -163,7 +165,7 @@ export class ExtentList {
   }
 
   #continues(last: number, pack: number, chunk: number, skip: number): boolean {
-    if (pack === ZEROS) return true
+    if (pack < 0) return true
     const lastChunk = this.chunk[last] ?? 0
     const lastEnd = (this.skip[last] ?? 0) + (this.size[last] ?? 0)
     if (this.stride > 0) return (chunk - lastChunk) * this.stride + skip === lastEnd

@@ -1,14 +1,14 @@
 import { cutFixed } from '../chunker/fixed.js'
-import { Gate } from '../gate.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
-import type { EncodeJob, EncodeResult, HashResult } from '../pack/jobs.js'
+import type { CheckResult, EncodeJob, EncodeResult, HashResult } from '../pack/jobs.js'
 import { PackBuilder } from '../pack/pack-builder.js'
 import type { StoreWriter } from '../store/store.js'
 import type { BaseDisk } from './base-disk.js'
 import { Decider, type Decision, NEW, UNCHANGED } from './decide.js'
 import { PackTable, ZEROS } from './extent-list.js'
+import { type IngestRoom, type Occupant, OwnRoom } from './ingest-room.js'
 import { PendingChunks } from './pending-chunks.js'
 import type { WorkPins } from './pins.js'
 import type { RunBuilder } from './run-builder.js'
@@ -33,6 +33,8 @@ export interface IngestParts {
   readonly crew: Crew
   readonly pins: WorkPins
   readonly settings: IngestSettings
+  /** Shared with others; its own without. */
+  readonly room?: IngestRoom
 }
 
 /** What comes of one disk, and what it is compared with. */
@@ -41,6 +43,8 @@ export interface IngestDisk {
   readonly contentDefined: boolean
   /** The previous point's disk when everything is read; what is equal to it is left out of the run. */
   readonly base: BaseDisk | undefined
+  /** What is equal to `base` is not left out of the run, but marked as the same. */
+  readonly marksSame?: boolean
 }
 
 /** Plain bytes of one disk, handed over for good. */
@@ -51,6 +55,8 @@ export interface Batch {
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
+  /** Pieces are chunks that came with their names, and maybe without their bytes. */
+  readonly named?: boolean
 }
 
 export interface IngestCounts {
@@ -58,6 +64,70 @@ export interface IngestCounts {
   newBytes: number
   storedBytes: number
   newChunks: number
+}
+
+/** Chunks that came with their names. Arrays are parallel; offsets on the disk. */
+export interface NamedChunks {
+  readonly offsets: Float64Array
+  readonly lengths: Uint32Array
+  /** n × 32 bytes. */
+  readonly hashes: Uint8Array
+}
+
+/** A frame that somebody else made. */
+export interface ReceivedFrame {
+  readonly codec: number
+  /** Exactly the frame, handed over for good. */
+  readonly stored: ArrayBuffer
+  /** What to throw for a chunk that does not have its hash; without one: the frame cannot be decoded. */
+  complain(chunk: number | undefined): Error
+}
+
+/** What is to be put into a pack. */
+interface NewChunks {
+  /** Chunks in each frame. */
+  readonly frameChunks: Uint32Array
+  /** Plain bytes of each chunk. */
+  readonly lengths: Uint32Array
+  readonly encoded: Promise<EncodeResult>
+}
+
+type Encode = (decision: Decision) => NewChunks | undefined | Promise<NewChunks | undefined>
+
+class OpenPack implements Occupant {
+  readonly #bytes: () => number
+  readonly #close: () => void
+
+  constructor(bytes: () => number, close: () => void) {
+    this.#bytes = bytes
+    this.#close = close
+  }
+
+  get openBytes(): number {
+    return this.#bytes()
+  }
+
+  closeOpenPack(): void {
+    this.#close()
+  }
+}
+
+function batchOf(disk: IngestDisk, chunks: NamedChunks): Batch {
+  const pieces = Array.from(chunks.lengths, (length, i) => ({ offset: chunks.offsets[i] ?? 0, length }))
+  return { disk, plain: NO_BUFFER, pieces, final: true, named: true }
+}
+
+/** @returns bytes that are not as they were in the previous point */
+function recordZeros(disk: IngestDisk, offset: number, length: number): number {
+  let changed = 0
+  const parts = disk.base?.zerosIn(offset, offset + length) ?? [{ offset, length, same: false }]
+  for (const part of parts) {
+    if (!part.same) {
+      disk.run.zeros(part.offset, part.length)
+      changed += part.length
+    } else if (disk.marksSame === true) disk.run.same(part.offset, part.length)
+  }
+  return changed
 }
 
 interface CutBatch {
@@ -77,11 +147,10 @@ function cutOnGrid(batch: Batch, chunkSize: number): Promise<CutBatch> {
   return Promise.resolve({ plain: batch.plain, lengths, tail: NO_BYTES })
 }
 
-/** Packs that are being written to the store at once. */
-const PACK_WRITES_MAX = 3
 /** Plain bytes of a batch, by default. */
 export const BATCH_BYTES = 4 * 1024 * 1024
 const NO_BYTES = new Uint8Array(0)
+const NO_BUFFER = new ArrayBuffer(0)
 
 /**
  * The way of the bytes: batches are hashed side by side, decided upon in order, compressed side by side and put into
@@ -93,10 +162,8 @@ export class Ingest {
   readonly #parts: IngestParts
   readonly #decider: Decider
   readonly #pending: PendingChunks
-  readonly #batches: Gate
-  readonly #writes = new Gate(PACK_WRITES_MAX)
-  readonly #idleBuffers: ArrayBuffer[] = []
-  readonly #batchBytes: number
+  readonly #room: IngestRoom
+  readonly #occupant: Occupant
   #deciding: Promise<void> = Promise.resolve()
   #appending: Promise<void> = Promise.resolve()
   readonly #writing: Promise<void>[] = []
@@ -105,15 +172,20 @@ export class Ingest {
 
   constructor(parts: IngestParts) {
     this.#parts = parts
-    this.#batchBytes = Math.max(parts.settings.batchBytes, parts.settings.chunkSize)
+    const { crew, settings } = parts
+    this.#room = parts.room ?? new OwnRoom(crew.size, Math.max(settings.batchBytes, settings.chunkSize))
+    this.#occupant = new OpenPack(
+      () => this.#builder.storedBytes,
+      () => this.#closeSoon(),
+    )
+    this.#room.enter(this.#occupant)
     this.#pending = new PendingChunks(this.packs)
     this.#decider = new Decider(parts.catalog, parts.index, this.packs, this.#pending, parts.pins)
-    this.#batches = new Gate(parts.crew.size * 2 + 2)
   }
 
   /** An empty buffer to fill and {@link submit}. */
   takeBuffer(): ArrayBuffer {
-    return this.#idleBuffers.pop() ?? new ArrayBuffer(this.#batchBytes)
+    return this.#room.takeBuffer()
   }
 
   /**
@@ -123,25 +195,91 @@ export class Ingest {
    * @throws what went wrong with this or any earlier batch
    */
   async submit(batch: Batch): Promise<Uint8Array> {
-    await this.#batches.enter()
-    if (this.#failure !== undefined) {
-      this.#batches.leave()
-      throw this.#failure.error
-    }
+    await this.#enter()
     const cut = batch.disk.contentDefined
       ? this.#cutByContent(batch)
       : cutOnGrid(batch, this.#parts.settings.chunkSize)
     const hashed = cut.then(({ plain, lengths }) => this.#parts.crew.hash({ plain, lengths }))
+    this.#inTurn(batch, hashed, (decision) => this.#encode(decision))
+    // Nothing is left of a batch that ends here: the next one need not wait.
+    return batch.final ? NO_BYTES : (await cut).tail
+  }
+
+  /**
+   * Takes chunks over that somebody else compressed into one frame, once there is room for it. Each is compared with its hash; if
+   * all of them are new, the frame is kept as it came.
+   * @throws what went wrong with anything earlier. HASH_MISMATCH comes with {@link finish} or whatever is called next
+   */
+  async frame(disk: IngestDisk, chunks: NamedChunks, frame: ReceivedFrame): Promise<void> {
+    await this.#enter()
+    const { lengths, hashes } = chunks
+    const checked = this.#parts.crew
+      .check({ stored: frame.stored, codec: frame.codec, lengths, hashes })
+      .then((result) => {
+        if (result.bad < 0) return result
+        throw frame.complain(result.bad < lengths.length ? result.bad : undefined)
+      })
+    const hashed = checked.then(({ zeros }) => ({ plain: NO_BUFFER, lengths, hashes, zeros }))
+    this.#inTurn(batchOf(disk, chunks), hashed, async (decision) =>
+      this.#keep(decision, await checked, frame.codec),
+    )
+  }
+
+  /**
+   * Takes chunks over by name, all or none of them.
+   * @returns which of them are not here (then nothing was taken)
+   * @throws what went wrong with anything earlier
+   */
+  async known(disk: IngestDisk, chunks: NamedChunks): Promise<readonly number[]> {
+    const { lengths, hashes } = chunks
+    const zeros = new Uint8Array(Math.ceil(lengths.length / 8))
+    const turn = this.#deciding.then(async () => {
+      this.#check()
+      const result = { plain: NO_BUFFER, lengths, hashes, zeros }
+      const decision = await this.#decider.decide(batchOf(disk, chunks), result, true)
+      const missing = decision.undecided()
+      if (missing.length === 0) this.#recordInTurn(() => this.#record(disk, decision))
+      return missing
+    })
+    this.#deciding = turn.then(
+      () => undefined,
+      (error: unknown) => this.#fail(error),
+    )
+    return turn
+  }
+
+  /** Takes a range of zeros over. Costs nothing but its extents, so nothing is waited for. */
+  zeros(disk: IngestDisk, offset: number, length: number): void {
+    this.#deciding = this.#deciding.then(() => {
+      this.#recordInTurn(() => {
+        this.counts.changedBytes += recordZeros(disk, offset, length)
+      })
+    })
+  }
+
+  async #enter(): Promise<void> {
+    await this.#room.batches.enter()
+    if (this.#failure === undefined) return
+    this.#room.batches.leave()
+    throw this.#failure.error
+  }
+
+  /** Decides upon a batch when those before it are decided upon, and appends what is new when they are appended. */
+  #inTurn(batch: Batch, hashed: Promise<HashResult>, encode: Encode): void {
     // Someone must listen from now on: it is awaited only when its turn to be decided upon comes.
     hashed.catch(() => undefined)
     this.#deciding = this.#deciding
-      .then(() => this.#decide(batch, hashed))
+      .then(() => this.#decide(batch, hashed, encode))
       .catch((error: unknown) => {
         this.#fail(error)
-        this.#batches.leave()
+        this.#room.batches.leave()
       })
-    // Nothing is left of a batch that ends here: the next one need not wait.
-    return batch.final ? NO_BYTES : (await cut).tail
+  }
+
+  #recordInTurn(record: () => void): void {
+    this.#appending = this.#appending.then(() => {
+      if (this.#failure === undefined) record()
+    })
   }
 
   async #cutByContent(batch: Batch): Promise<CutBatch> {
@@ -165,34 +303,76 @@ export class Ingest {
     if (this.#builder.chunkCount > 0) await this.#closePack()
     await Promise.all(this.#writing)
     this.#check()
+    this.#room.leave(this.#occupant)
   }
 
-  /** Waits until nothing is under way any more, whatever came of it. */
+  /** Waits until nothing is under way any more, whatever came of it. Nothing may be submitted after that. */
   async settle(): Promise<void> {
     await this.#deciding
     await this.#appending
     await Promise.allSettled(this.#writing)
+    this.#room.leave(this.#occupant)
+    this.#room.count(-this.#builder.storedBytes)
+    this.#builder = new PackBuilder()
   }
 
-  async #decide(batch: Batch, hashed: Promise<HashResult>): Promise<void> {
+  async #decide(batch: Batch, hashed: Promise<HashResult>, encode: Encode): Promise<void> {
     const result = await hashed
     this.#check()
     const decision = await this.#decider.decide(batch, result)
-    const frames = this.#groupFrames(decision)
-    const encoded = frames === undefined ? undefined : this.#parts.crew.encode(frames)
-    if (encoded === undefined) this.#idleBuffers.push(result.plain)
+    const chunks = await encode(decision)
+    if (chunks === undefined) this.#room.giveBack(result.plain)
     // Someone must listen from now on: it is awaited only when its turn to be appended comes.
-    encoded?.catch(() => undefined)
+    chunks?.encoded.catch(() => undefined)
     this.#appending = this.#appending.then(async () => {
       try {
         this.#check()
-        await this.#append(batch, decision, frames, encoded)
+        await this.#append(batch.disk, decision, chunks)
       } catch (error) {
         this.#fail(error)
       } finally {
-        this.#batches.leave()
+        this.#room.batches.leave()
       }
     })
+  }
+
+  #encode(decision: Decision): NewChunks | undefined {
+    const job = this.#groupFrames(decision)
+    if (job === undefined) return undefined
+    return { frameChunks: job.frameChunks, lengths: job.lengths, encoded: this.#parts.crew.encode(job) }
+  }
+
+  /** Keeps a frame as it came; if some of its chunks are here already, those that are new are compressed anew. */
+  #keep(decision: Decision, checked: CheckResult, codec: number): NewChunks | undefined {
+    const job = this.#groupFrames(decision)
+    if (job === undefined) return undefined
+    const { stored, crc } = checked
+    const plainLength = decision.length.reduce((sum, length) => sum + length, 0)
+    const about = {
+      storedLength: Uint32Array.of(stored.byteLength),
+      plainLength: Uint32Array.of(plainLength),
+      crc: Uint32Array.of(crc),
+      codec: Uint8Array.of(codec),
+    }
+    const { lengths } = job
+    if (lengths.length === decision.count)
+      return {
+        frameChunks: Uint32Array.of(lengths.length),
+        lengths,
+        encoded: Promise.resolve({ plain: NO_BUFFER, stored, ...about }),
+      }
+    const encoded = this.#parts.crew
+      .decode({
+        stored,
+        storedOffset: Uint32Array.of(0),
+        ...about,
+        wanted: Uint32Array.of(decision.count),
+        chunkOffset: decision.from,
+        chunkLength: decision.length,
+        hashes: decision.hashes,
+      })
+      .then(({ plain }) => this.#parts.crew.encode({ ...job, plain }))
+    return { frameChunks: job.frameChunks, lengths, encoded }
   }
 
   /** Groups the batch's new chunks into frames, or gives undefined if there are none. */
@@ -225,32 +405,45 @@ export class Ingest {
     }
   }
 
-  async #append(
-    batch: Batch,
-    decision: Decision,
-    frames: EncodeJob | undefined,
-    encoded: Promise<EncodeResult> | undefined,
-  ): Promise<void> {
-    if (frames !== undefined && encoded !== undefined) {
-      if (!this.#builder.hasRoomFor(frames.lengths.length)) await this.#closePack()
-      const result = await encoded
+  async #append(disk: IngestDisk, decision: Decision, chunks: NewChunks | undefined): Promise<void> {
+    if (chunks !== undefined) {
+      const { lengths } = chunks
+      if (!this.#builder.hasRoomFor(lengths.length)) await this.#closePack()
+      const result = await chunks.encoded
       if (this.#builder.chunkCount === 0) this.#pending.beginPack(decision.firstSerial)
-      this.#builder.append(result, frames.frameChunks, frames.lengths, decision.newHashes())
-      this.counts.newBytes += frames.lengths.reduce((sum, length) => sum + length, 0)
-      this.counts.newChunks += frames.lengths.length
-      this.#idleBuffers.push(result.plain)
+      this.#builder.append(result, chunks.frameChunks, lengths, decision.newHashes())
+      this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
+      this.counts.newChunks += lengths.length
+      this.#room.giveBack(result.plain)
+      this.#room.count(result.stored.byteLength)
     }
-    this.#record(batch.disk.run, decision)
-    if (this.#builder.isFull(this.#parts.settings.packSize)) await this.#closePack()
+    this.#record(disk, decision)
+    await this.#closeFullPack()
+  }
+
+  async #closeFullPack(): Promise<void> {
+    if (this.#builder.chunkCount === 0) return
+    if (this.#builder.isFull(this.#room.packSize(this.#parts.settings.packSize))) await this.#closePack()
+  }
+
+  /** Asked for by the room: it is crowded. */
+  #closeSoon(): void {
+    this.#appending = this.#appending
+      .then(() => this.#closeFullPack())
+      .catch((error: unknown) => this.#fail(error))
   }
 
   /** Adds the batch's chunks to the disk's run, now that each has an address. */
-  #record(run: RunBuilder, decision: Decision): void {
+  #record(disk: IngestDisk, decision: Decision): void {
+    const { run } = disk
     for (let i = 0; i < decision.count; i++) {
       const pack = decision.pack[i] ?? ZEROS
-      if (pack === UNCHANGED) continue
       const offset = decision.offset[i] ?? 0
       const length = decision.length[i] ?? 0
+      if (pack === UNCHANGED) {
+        if (disk.marksSame === true) run.same(offset, length)
+        continue
+      }
       this.counts.changedBytes += length
       if (pack === ZEROS) run.zeros(offset, length)
       else if (pack === NEW) {
@@ -265,7 +458,7 @@ export class Ingest {
     const builder = this.#builder
     this.#builder = new PackBuilder()
     const forget = this.#pending.endPack(builder.seal().directory)
-    await this.#writes.enter()
+    await this.#room.writes.enter()
     const write = async (): Promise<void> => {
       try {
         this.#check()
@@ -276,7 +469,8 @@ export class Ingest {
       } catch (error) {
         this.#fail(error)
       } finally {
-        this.#writes.leave()
+        this.#room.writes.leave()
+        this.#room.count(-builder.storedBytes)
       }
     }
     this.#writing.push(write())

@@ -8,7 +8,7 @@ import type { PackTable } from './extent-list.js'
  */
 export class PendingChunks {
   readonly #packs: PackTable
-  readonly #serials = new Map<string, number>()
+  readonly #serials = new Map<string, { readonly serial: number; readonly length: number }>()
   /** Packs so far: first serial of each, and slot in the table. Ascending. */
   readonly #first: number[] = []
   readonly #slot: number[] = []
@@ -22,14 +22,15 @@ export class PendingChunks {
     return this.#next
   }
 
-  /** The serial of a chunk with this hash that is on its way into a pack. */
-  find(hashes: Uint8Array, index: number): number | undefined {
-    return this.#serials.get(keyOf(hashes, index))
+  /** The serial of a chunk with this hash and length that is on its way into a pack. */
+  find(hashes: Uint8Array, index: number, length: number): number | undefined {
+    const found = this.#serials.get(keyOf(hashes, index))
+    return found?.length === length ? found.serial : undefined
   }
 
-  add(hashes: Uint8Array, index: number): number {
+  add(hashes: Uint8Array, index: number, length: number): number {
     const serial = this.#next++
-    this.#serials.set(keyOf(hashes, index), serial)
+    this.#serials.set(keyOf(hashes, index), { serial, length })
     return serial
   }
 
@@ -48,7 +49,7 @@ export class PendingChunks {
     return () => {
       for (let i = 0; i < directory.chunkCount; i++) {
         const key = keyOf(directory.hashes, i)
-        if (this.#serials.get(key) === first + i) this.#serials.delete(key)
+        if (this.#serials.get(key)?.serial === first + i) this.#serials.delete(key)
       }
     }
   }

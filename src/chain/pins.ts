@@ -23,9 +23,13 @@ export class Pins {
 
   /** Begins a piece of work that will pin things. */
   begin(): WorkPins {
-    const mine = new Set<string>()
     const number = ++this.#begun
     this.#open.add(number)
+    return this.#holder(() => this.#open.delete(number))
+  }
+
+  #holder(onEnd: () => void): WorkPins {
+    const mine = new Set<string>()
     let ended = false
     const pin = (id: string): void => {
       if (ended) throw new Error('this work has ended')
@@ -42,7 +46,7 @@ export class Pins {
       },
       end: () => {
         ended = true
-        this.#open.delete(number)
+        onEnd()
         for (const id of mine) {
           const count = (this.#held.get(id) ?? 1) - 1
           if (count === 0) this.#held.delete(id)
@@ -51,6 +55,14 @@ export class Pins {
         mine.clear()
       },
     }
+  }
+
+  /**
+   * Holds things for longer than any work lasts: nothing is removed while it holds them, but what is condemned meanwhile does
+   * not wait for its end.
+   */
+  hold(): WorkPins {
+    return this.#holder(() => undefined)
   }
 
   /**

@@ -7,6 +7,8 @@ export interface PointSummary {
   readonly kind: 'full' | 'incremental'
   readonly createdAt: string
   readonly note?: string
+  /** What the source did before its disks were read; absent: nothing. */
+  readonly consistency?: NonNullable<PointState['consistency']>
   /** Keeps it from being removed. */
   readonly pin?: Pin
   readonly disks: readonly { readonly id: string; readonly sizeBytes: number }[]
@@ -19,7 +21,8 @@ export interface PointSummary {
 }
 
 export function summarise(machine: string, point: PointState, index: number): PointSummary {
-  const { id, createdAt, note, pin, readBytes, changedBytes, newBytes, storedBytes, seconds } = point
+  const { id, createdAt, note, consistency, pin, readBytes, changedBytes, newBytes, storedBytes, seconds } =
+    point
   const disks = point.disks.map((disk) => ({ id: disk.id, sizeBytes: disk.sizeBytes }))
   return {
     machine,
@@ -27,6 +30,7 @@ export function summarise(machine: string, point: PointState, index: number): Po
     kind: index === 0 ? 'full' : 'incremental',
     createdAt,
     ...(note === undefined ? {} : { note }),
+    ...(consistency === undefined ? {} : { consistency }),
     ...(pin === undefined ? {} : { pin }),
     disks,
     sizeBytes: disks.reduce((sum, disk) => sum + disk.sizeBytes, 0),

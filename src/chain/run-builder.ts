@@ -1,11 +1,14 @@
-import { ExtentList, type PackTable, ZEROS } from './extent-list.js'
+import { ExtentList, type PackTable, SAME, ZEROS } from './extent-list.js'
 import { overlay } from './overlay.js'
 
 /** Collects what a session learns of one disk, in any order, into the extents of its run. */
 export class RunBuilder {
   readonly #stride: number
   readonly #packs: PackTable
-  /** Each sorted; a later one wins over an earlier one. More than one only if data came out of order. */
+  /**
+   * Each sorted; a later one wins over an earlier one. More than one only if data came out of order; then each has over twice the
+   * extents of the one after it, so that there are few, and n extents in any order cost n log n.
+   */
   readonly #lists: ExtentList[] = []
   #lastChunk = -1
 
@@ -14,8 +17,19 @@ export class RunBuilder {
     this.#packs = packs
   }
 
+  /** How many there are: what was written over may count until they are put together. */
+  get extents(): number {
+    return this.#lists.reduce((sum, list) => sum + list.length, 0)
+  }
+
   zeros(offset: number, length: number): void {
     this.#listFor(offset).append(offset, length, ZEROS, 0, 0)
+    this.#lastChunk = -1
+  }
+
+  /** As at the newest point. */
+  same(offset: number, length: number): void {
+    this.#listFor(offset).append(offset, length, SAME, 0, 0)
     this.#lastChunk = -1
   }
 
@@ -55,7 +69,7 @@ export class RunBuilder {
     const out = new ExtentList(list.stride, list.packs, list.length)
     for (let i = 0; i < list.length; i++) {
       const slot = list.pack[i] ?? ZEROS
-      const pack = slot === ZEROS ? ZEROS : this.#packs.slotOf(this.#packs.idOf(slot))
+      const pack = slot < 0 ? slot : this.#packs.slotOf(this.#packs.idOf(slot))
       out.append(list.startOf(i), list.size[i] ?? 0, pack, list.chunk[i] ?? 0, list.skip[i] ?? 0)
     }
     return out
@@ -64,9 +78,20 @@ export class RunBuilder {
   #listFor(offset: number): ExtentList {
     const last = this.#lists.at(-1)
     if (last !== undefined && offset >= last.end) return last
+    putTogether(this.#lists)
     const next = new ExtentList(this.#stride, this.#packs)
     this.#lists.push(next)
     this.#lastChunk = -1
     return next
+  }
+}
+
+/** Overlays the newest of some lists, oldest first, until each has over twice the extents of the one after it. */
+export function putTogether(lists: ExtentList[]): void {
+  for (;;) {
+    const newer = lists.at(-1)
+    const older = lists.at(-2)
+    if (newer === undefined || older === undefined || older.length > 2 * newer.length) return
+    lists.splice(-2, 2, overlay(older, newer))
   }
 }

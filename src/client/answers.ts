@@ -18,6 +18,8 @@ export interface Point {
   readonly kind: 'full' | 'incremental'
   readonly createdAt: string
   readonly note?: string
+  /** What the source did before its disks were read; absent: nothing. */
+  readonly consistency?: 'filesystem' | 'application'
   readonly pin?: Pin
   readonly disks: readonly PointDisk[]
   readonly sizeBytes: number

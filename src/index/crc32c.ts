@@ -24,11 +24,16 @@ function entry(tables: Int32Array, i: number): number {
   return tables[i] ?? 0
 }
 
+/** CRC-32C of bytes that follow those with the checksum `seed`, unsigned. */
+export function crc32cOf(bytes: Uint8Array, seed = 0): number {
+  return crc32c(bytes, 0, bytes.length, seed)
+}
+
 /** CRC-32C of `bytes` from `start` to before `end`, unsigned. About 1 GB/s. */
-export function crc32c(bytes: Uint8Array, start: number, end: number): number {
+export function crc32c(bytes: Uint8Array, start: number, end: number, seed = 0): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const t = TABLES
-  let crc = -1
+  let crc = ~seed
   let i = start
   for (; i + WIDTH <= end; i += WIDTH) {
     const a = crc ^ view.getInt32(i, true)

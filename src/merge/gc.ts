@@ -22,6 +22,7 @@ import {
 import { type JoinCandidate, joinPacks } from './join-packs.js'
 import { allHeads, markHeads, partOf, partsOf } from './live.js'
 import { type Numbered, numbersBelow } from './old-numbers.js'
+import { orphanParts, pinSessions } from './parked-sessions.js'
 import { rewritePack } from './rewrite-pack.js'
 import { spentJobRecords } from './spent-jobs.js'
 import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
@@ -173,6 +174,7 @@ class Collection {
     const started = this.#repository.environment.monotonicMs()
     // Read after the fence is up (invariant 5): who refers to more from now on is recorded by it.
     const heads = await allHeads(this.#repository, pins)
+    await pinSessions(this.#repository, pins)
     const places = await placesById(this.#repository)
     // What was found makes other things needless, so it has to be durable before they are removed.
     for (const prefix of [machinesPrefix, chainsPrefix(), packsPrefix, bundlesPrefix])
@@ -200,6 +202,7 @@ class Collection {
       await this.#sweepRuns(heads)
       await this.#sweepStates(heads)
       await this.#sweepJobs()
+      await this.#sweepSessions()
     }
     const waiting = await this.#waitingBytes()
     return {
@@ -487,6 +490,12 @@ class Collection {
   /** Records of jobs that are over: what their last one replaced, and all of the oldest; each job's last record goes last. */
   async #sweepJobs(): Promise<void> {
     for (const key of await spentJobRecords(this.#repository.store)) await this.#remove(key, 0)
+  }
+
+  /** Parts of sessions that are no more. */
+  async #sweepSessions(): Promise<void> {
+    for (const { key, sizeBytes } of await orphanParts(this.#repository.store))
+      await this.#remove(key, sizeBytes)
   }
 
   async #remove(key: string, sizeBytes: number): Promise<void> {

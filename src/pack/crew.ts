@@ -2,6 +2,8 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
 import type {
+  CheckJob,
+  CheckResult,
   CutJob,
   CutResult,
   DecodeJob,
@@ -20,6 +22,7 @@ export interface Crew {
   hash(job: HashJob): Promise<HashResult>
   encode(job: EncodeJob): Promise<EncodeResult>
   decode(job: DecodeJob): Promise<DecodeResult>
+  check(job: CheckJob): Promise<CheckResult>
   close(): Promise<void>
 }
 
@@ -49,6 +52,10 @@ export class ThreadCrew implements Crew {
 
   decode(job: DecodeJob): Promise<DecodeResult> {
     return this.#run('decode', job, job.stored, job.room) as Promise<DecodeResult>
+  }
+
+  check(job: CheckJob): Promise<CheckResult> {
+    return this.#run('check', job, job.stored) as Promise<CheckResult>
   }
 
   /** Starts all threads now, while the caller does other things. */

@@ -1,5 +1,7 @@
 import type { Crew } from './crew.js'
 import {
+  type CheckJob,
+  type CheckResult,
   type CutJob,
   type CutResult,
   type DecodeJob,
@@ -8,6 +10,7 @@ import {
   type EncodeResult,
   type HashJob,
   type HashResult,
+  runCheck,
   runCut,
   runDecode,
   runEncode,
@@ -32,6 +35,10 @@ export class InlineCrew implements Crew {
 
   decode(job: DecodeJob): Promise<DecodeResult> {
     return Promise.resolve().then(() => runDecode(job))
+  }
+
+  check(job: CheckJob): Promise<CheckResult> {
+    return Promise.resolve().then(() => runCheck(job))
   }
 
   close(): Promise<void> {

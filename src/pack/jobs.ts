@@ -2,6 +2,7 @@ import binding from 'zstd-napi/binding.js'
 import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
 import { FastCdc } from '../chunker/fastcdc.js'
 import { hashChunks } from '../chunker/hash.js'
+import { isZero } from '../chunker/zero.js'
 import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
@@ -189,6 +190,56 @@ function assertDecompresses(packed: Uint8Array, source: Uint8Array): void {
     throw new Error(
       'a compressed frame did not decompress to its source: the compressor or the memory is faulty',
     )
+}
+
+/** Check a frame that somebody else made: one zstd frame, or plain bytes, whose chunks have these hashes. */
+export interface CheckJob {
+  /** Exactly the frame. */
+  readonly stored: ArrayBuffer
+  readonly codec: number
+  /** Plain bytes of each of its chunks, one after the other. */
+  readonly lengths: Uint32Array
+  /** n × 32 bytes. */
+  readonly hashes: Uint8Array
+}
+
+export interface CheckResult {
+  readonly stored: ArrayBuffer
+  /** CRC-32 of the stored bytes. */
+  readonly crc: number
+  /** The first chunk that does not have its hash; their number, if the frame cannot be decoded; -1 if all is well. */
+  readonly bad: number
+  /** Bitmap, least significant bit first: the chunk is all zeros. */
+  readonly zeros: Uint8Array
+}
+
+export function runCheck(job: CheckJob): CheckResult {
+  const stored = new Uint8Array(job.stored)
+  const count = job.lengths.length
+  const zeros = new Uint8Array(Math.ceil(count / 8))
+  const total = job.lengths.reduce((sum, length) => sum + length, 0)
+  const plain = scratch('unpacked', total).subarray(0, total)
+  const answer = { stored: job.stored, crc: crc32(stored), zeros }
+  if (!isOneFrame(stored, job.codec) || !open(stored, job.codec, plain)) return { ...answer, bad: count }
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    const chunk = plain.subarray(at, at + (job.lengths[i] ?? 0))
+    at += chunk.length
+    if (!hashMatches(chunk, job.hashes, i)) return { ...answer, bad: i }
+    if (isZero(chunk)) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))
+  }
+  return { ...answer, bad: -1 }
+}
+
+/** The decompressor takes several in a row as well; the format does not. */
+function isOneFrame(stored: Uint8Array, codec: number): boolean {
+  if (codec !== CODEC_ZSTD) return true
+  try {
+    return binding.findFrameCompressedSize(stored) === stored.length
+  } catch {
+    // It refuses what is no frame by throwing.
+    return false
+  }
 }
 
 /** Decompress frames and give back the wanted chunks, each checked against its hash. */

@@ -1,9 +1,11 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
 import {
+  type CheckJob,
   type CutJob,
   type DecodeJob,
   type EncodeJob,
   type HashJob,
+  runCheck,
   runCut,
   runDecode,
   runEncode,
@@ -34,4 +36,9 @@ export function encode(job: EncodeJob): unknown {
 export function decode(job: DecodeJob): unknown {
   const result = runDecode(job)
   return handBack(result, [result.plain])
+}
+
+export function check(job: CheckJob): unknown {
+  const result = runCheck(job)
+  return handBack(result, [result.stored])
 }

@@ -20,6 +20,8 @@ const FIGURES = { roles: ['restore', 'report', 'operator', 'admin'], machines: '
 const REPORT = { roles: ['report', 'operator', 'admin'], machines: 'its own' } satisfies Access
 const DATA: Access = { roles: ['restore', 'admin'], machines: 'its own' }
 const CHANGE = { roles: ['operator', 'admin'], machines: 'its own' } satisfies Access
+/** A session belongs to the token that made it: the routes see to that. */
+const UPLOAD = { roles: ['backup', 'admin'], machines: 'its own' } satisfies Access
 const ADMIN: Access = { roles: ['admin'], machines: 'all' }
 
 /** By name of the route; the service does not start while one of its routes has no line here. */
@@ -50,6 +52,14 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   retainDefault: { ...CHANGE, machines: 'all' },
   stats: { ...REPORT, machines: 'all' },
   allPoints: FIGURES,
+  createSession: UPLOAD,
+  listSessions: { roles: ['backup', 'operator', 'admin'], machines: 'its own' },
+  getSession: UPLOAD,
+  getReceived: UPLOAD,
+  dropSession: UPLOAD,
+  commitSession: UPLOAD,
+  putData: UPLOAD,
+  putImage: UPLOAD,
   startJob: CHANGE,
   listJobs: CHANGE,
   getJob: CHANGE,

@@ -17,6 +17,9 @@ export const pointSchema = z
     kind: z.enum(['full', 'incremental']),
     createdAt: time,
     note: z.string().optional(),
+    consistency: z.enum(['filesystem', 'application']).optional().meta({
+      description: 'What the source did before its disks were read; absent: nothing, as after a power cut',
+    }),
     pin: pin.optional(),
     disks: z.array(z.strictObject({ id: z.string(), sizeBytes: bytes })),
     sizeBytes: bytes,

@@ -135,7 +135,9 @@ async function answer(
   if (typeof point === 'string') facts.point = point
   if (typeof disk === 'string') facts.disk = disk
   checkAccess(route, token, facts.machine)
-  const body = await readBody(request, route.body !== undefined, service.limits.bodyMax('body', token))
+  const bodyMax = service.limits.bodyMax('body', token)
+  const body =
+    route.upload === undefined ? await readBody(request, route.body !== undefined, bodyMax) : undefined
   const query = queryOf(request)
   const pace = service.limits.pace(token, () => response.closed)
   const call = { params, query, body, token, pace, request, response, facts }
@@ -207,7 +209,8 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   const problem = problemOf(error, visit?.id)
   if (visit !== undefined) visit.facts['code'] = problem.code
   const gone = request.socket.destroyed || response.destroyed
-  if (problem.status >= 500 && !gone) visit?.log.error({ request: visit.id, err: error }, 'a request failed')
+  const isTrouble = problem.status >= 500 && problem.code !== 'SERVICE_STOPPING'
+  if (isTrouble && !gone) visit?.log.error({ request: visit.id, err: error }, 'a request failed')
   if (response.headersSent || gone) {
     // What was promised cannot be kept: only a cut connection says so.
     response.destroy()
@@ -217,10 +220,29 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   if (problem.status === 401)
     response.set('WWW-Authenticate', 'Bearer realm="everfold", Basic realm="everfold"')
   if (problem.status === 429) response.set('Retry-After', '1')
-  // A body that nobody wants is not waited for.
-  if (!request.complete) response.set('Connection', 'close')
-  response.status(problem.status).set('Content-Type', PROBLEM_TYPE).send(JSON.stringify(problem))
+  response.status(problem.status).set('Content-Type', PROBLEM_TYPE)
+  const text = JSON.stringify(problem)
+  if (request.complete) response.send(text)
+  else sendWhileReceiving(text, request, response)
   return problem
+}
+
+/** How long a client that is still sending may take to see an answer that it did not wait for. */
+const LINGER_MS = 2000
+
+/**
+ * Answers a request whose body nobody wants any more. Were the connection closed at once, what is still coming would make the client's system
+ * throw the answer away (RFC 9112, 9.6); so what comes is passed over for a moment.
+ */
+function sendWhileReceiving(text: string, request: Request, response: Response): void {
+  response.set({ Connection: 'close', 'Content-Length': String(Buffer.byteLength(text)) })
+  response.write(text)
+  const end = (): void => {
+    clearTimeout(limit)
+    response.end()
+  }
+  const limit = setTimeout(end, LINGER_MS)
+  request.once('close', end).once('end', end).resume()
 }
 
 function methodsOf(path: string): string {

@@ -4,11 +4,14 @@ import { EverfoldError } from '../errors.js'
 /** Bytes of a request's body in JSON, where the configuration does not say it: all that the API takes is small. */
 export const BODY_BYTES_MAX = 64 * 1024
 
+/** Milliseconds that it may take to arrive. */
+const BODY_TIMEOUT_MS = 30_000
+
 /**
  * The body of a request as JSON; undefined where there is none.
  * @param wanted    Does the route take one?
  * @param bytesMax  that it may have
- * @throws ARGUMENT_INVALID, BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED
+ * @throws ARGUMENT_INVALID, BODY_TOO_LARGE, MEDIA_TYPE_UNSUPPORTED, REQUEST_TIMEOUT
  */
 export async function readBody(
   request: IncomingMessage,
@@ -29,7 +32,23 @@ export async function readBody(
       'The body has to be plain JSON, with Content-Type: application/json.',
     )
   if (Number(headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
-  return parseJson(await collect(request, bytesMax))
+  return parseJson(await inTime(collect(request, bytesMax)))
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let limit: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_resolve, reject) => {
+    limit = setTimeout(
+      () => reject(new EverfoldError('REQUEST_TIMEOUT', 'The request took too long to arrive.')),
+      BODY_TIMEOUT_MS,
+    )
+  })
+  try {
+    return await Promise.race([work, timeout])
+  } finally {
+    clearTimeout(limit)
+    work.catch(() => undefined)
+  }
 }
 
 async function collect(request: IncomingMessage, bytesMax: number): Promise<Buffer> {

@@ -43,6 +43,7 @@ function operation(route: Route, schemas: Record<string, unknown>): Json {
         content: { 'application/json': { schema: named(route.body, 'input', schemas) } },
       },
     }),
+    ...(route.upload !== undefined && { requestBody: { required: true, content: { [route.upload]: {} } } }),
     responses: {
       ...Object.fromEntries(
         Object.entries(route.answers).map(([status, answer]) => [status, response(answer, schemas)]),

@@ -44,6 +44,8 @@ interface Definition<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodTy
   readonly query: Q
   /** Absent: a request with a body is refused. */
   readonly body?: B
+  /** In place of `body`: the media type of bytes that the route reads by itself. */
+  readonly upload?: string
   /** Success: by status, the media types and what they hold. */
   readonly answers: Readonly<Record<number, AnswerDocument>>
   readonly handle: (service: Service, call: Call<z.output<P>, z.output<Q>, z.output<B>>) => Promise<Answer>
@@ -65,6 +67,7 @@ export interface Route {
   readonly params: z.ZodType
   readonly query: z.ZodType
   readonly body: z.ZodType | undefined
+  readonly upload?: string
   readonly answers: Readonly<Record<number, AnswerDocument>>
   /** Checks the parts of a request and answers it. @throws ARGUMENT_INVALID, and as the route does */
   run(service: Service, call: Call<unknown, unknown, unknown>): Promise<Answer>
@@ -116,6 +119,10 @@ export const diskParams = z.strictObject({
   point: pointName,
   disk: name('disk'),
 })
+export const machineDiskParams = z.strictObject({ machine: name('machine'), disk: name('disk') })
+const sessionName = z.string().min(1).max(64)
+export const sessionParams = z.strictObject({ session: sessionName })
+export const sessionDiskParams = z.strictObject({ session: sessionName, disk: name('disk') })
 export const noQuery = z.strictObject({})
 export { pointName }
 

@@ -10,6 +10,7 @@ import { EverfoldError } from '../errors.js'
 import type { DiskReader } from '../restore/disk-reader.js'
 import { type ByteRange, changedRanges, dataAndZeros } from '../restore/disk-reader-diff.js'
 import { extentsSchema } from './answers.js'
+import { sendJsonList } from './json-list.js'
 import type { Pace } from './limits/pace.js'
 import { parseRange, rangeHolds, tagMatches, type WantedRange } from './range.js'
 import { diskParams, noQuery, pointName, type Route, route, wholeNumber } from './route.js'
@@ -219,9 +220,6 @@ async function sendWhole(
   await sendList(length > 0 ? [{ offset, length }] : [], undefined, pace, response, '')
 }
 
-/** Extents that go out at once. */
-const BATCH = 1000
-
 /** Sends a list as it is made. With a limit it is collected first: the header says whether there is more. */
 async function sendList(
   ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>,
@@ -230,9 +228,8 @@ async function sendList(
   response: ServerResponse,
   url: string,
 ): Promise<void> {
-  response.setHeader('Content-Type', 'application/json; charset=utf-8')
   if (limit === undefined) {
-    await pipeline(Readable.from(pace.paced(jsonList(ranges)), { highWaterMark: 1 }), response)
+    await sendJsonList(ranges, pace, response)
     return
   }
   const page: ByteRange[] = []
@@ -243,7 +240,7 @@ async function sendList(
     }
     page.push(range)
   }
-  await pipeline(Readable.from(pace.paced(jsonList(page)), { highWaterMark: 1 }), response)
+  await sendJsonList(page, pace, response)
 }
 
 function nextPage(url: string, offset: number): string {
@@ -251,19 +248,6 @@ function nextPage(url: string, offset: number): string {
   const parameters = new URLSearchParams(query)
   parameters.set('offset', String(offset))
   return `${path}?${parameters.toString()}`
-}
-
-async function* jsonList(ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>): AsyncGenerator<string> {
-  let batch: string[] = []
-  let before = '['
-  for await (const range of ranges) {
-    batch.push(JSON.stringify(range))
-    if (batch.length < BATCH) continue
-    yield before + batch.join(',\n')
-    before = ',\n'
-    batch = []
-  }
-  yield `${batch.length > 0 || before === '[' ? before : ''}${batch.join(',\n')}]\n`
 }
 
 export const diskRoutes: readonly Route[] = [readDisk, listExtents]

@@ -7,7 +7,9 @@ import { figureRoutes } from './routes-figures.js'
 import { jobRoutes } from './routes-jobs.js'
 import { retentionRoutes } from './routes-retention.js'
 import { serviceRoutes } from './routes-service.js'
+import { sessionRoutes } from './routes-sessions.js'
 import { tokenRoutes } from './routes-tokens.js'
+import { uploadRoutes } from './routes-uploads.js'
 
 const others = [
   ...figureRoutes,
@@ -15,6 +17,8 @@ const others = [
   ...actingRoutes,
   ...jobRoutes,
   ...retentionRoutes,
+  ...sessionRoutes,
+  ...uploadRoutes,
   ...tokenRoutes,
   ...auditRoutes,
 ]

@@ -3,8 +3,12 @@ import { createServer, type RequestListener, type Server, type ServerOptions } f
 import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
+import { Sessions } from '../chain/session/sessions.js'
 import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
+import { AfterCommit } from './after-commit.js'
 import { makeApp } from './app.js'
 import { Auditor } from './audit/auditor.js'
 import { openAudit } from './audit/open-audit.js'
@@ -45,13 +49,14 @@ export interface RunningService {
 export const CONNECTIONS_MAX = 1024
 /** Bytes of a request's headers together. */
 export const HEADERS_BYTES_MAX = 16 * 1024
-/** Milliseconds: for a request's headers, for all of a request, without a byte moving either way, and between requests. */
+/** Milliseconds: for a request's headers, without a byte moving either way, and between requests. */
 const HEADERS_TIMEOUT_MS = 10_000
-const REQUEST_TIMEOUT_MS = 30_000
 const STALL_TIMEOUT_MS = 300_000
 const KEEP_ALIVE_MS = 60_000
 /** How long running answers may take once the service is told to stop. */
 export const STOP_LIMIT_MS = 10_000
+/** How often it is looked for sessions that were abandoned. */
+const SWEEP_EVERY_MS = 5000
 
 /** Loads what a service is made with, beside whatever else has to be done before it starts. */
 export function loadAhead(): void {
@@ -80,6 +85,8 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   const audit = new Auditor(auditLog, repository, log, () => metrics.auditFailed())
   let stopping = false
   const readers = new DiskReaders(repository)
+  const expiry = config.sessions?.expiry
+  const sessions = new Sessions(repository, expiry === undefined ? {} : { expiryMs: expiry * 1000 })
   const service: Service = {
     config,
     repository,
@@ -93,6 +100,8 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     audit,
     limits: new Limits(config, () => repository.environment.now()),
     quotas: new Quotas(config, repository, log),
+    sessions,
+    afterCommit: new AfterCommit(repository, log),
     log,
     isStopping: () => stopping,
   }
@@ -102,6 +111,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   const url = urlOf(server, options.tls !== undefined)
   await audit.event('start', { url, ...(first && { created: first.id }) })
   service.jobs.begin()
+  const sweeping = sweepSessions(sessions, log)
   service.jobs.list().then(
     (jobs) => metrics.jobsBefore(jobs),
     () => undefined,
@@ -114,13 +124,41 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     stop: async () => {
       if (stopped !== undefined) server.closeAllConnections()
       stopping = true
+      sessions.park()
       stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(async () => {
+        await sweeping.stop()
+        await sessions.close()
+        await service.afterCommit.stop()
         readers.close()
         await audit.event('stop', {})
         await auditLog.close()
         log.info('stopped')
       })
       await stopped
+    },
+  }
+}
+
+/** Takes up what an earlier process left of uploads, and from then on drops what is abandoned. */
+function sweepSessions(sessions: Sessions, log: Logger): { stop(): Promise<void> } {
+  const stopping = new AbortController()
+  const { signal } = stopping
+  const attempt = async (work: Promise<void>): Promise<void> => {
+    await work.catch((error: unknown) => log.error({ err: error }, 'uploads could not be looked after'))
+  }
+  const looking = async (): Promise<void> => {
+    await attempt(sessions.recover())
+    for (;;) {
+      await sleep(SWEEP_EVERY_MS, undefined, { signal }).catch(() => undefined)
+      if (signal.aborted) return
+      await attempt(sessions.sweep())
+    }
+  }
+  const done = looking()
+  return {
+    stop: async () => {
+      stopping.abort()
+      await done
     },
   }
 }
@@ -133,7 +171,8 @@ async function makeServer(
   const options: ServerOptions = {
     maxHeaderSize: HEADERS_BYTES_MAX,
     headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Of a request as a whole there is none: an upload may take days. See body.ts and upload-body.ts.
+    requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: 1000,
     noDelay: true,

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
+import type { Sessions } from '../chain/session/sessions.js'
+import type { AfterCommit } from './after-commit.js'
 import type { Auditor } from './audit/auditor.js'
 import type { ServiceConfig } from './config/service-config.js'
 import type { DiskReaders } from './disk-readers.js'
@@ -20,6 +22,8 @@ export interface Service {
   readonly limits: Limits
   readonly quotas: Quotas
   readonly audit: Auditor
+  readonly sessions: Sessions
+  readonly afterCommit: AfterCommit
   readonly log: Logger
   /** The service is on its way out: no new work. */
   readonly isStopping: () => boolean

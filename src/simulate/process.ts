@@ -76,6 +76,7 @@ function crewInTurns(turn: () => Promise<void>): Crew {
     hash: async (job) => turn().then(() => inner.hash(job)),
     encode: async (job) => turn().then(() => inner.encode(job)),
     decode: async (job) => turn().then(() => inner.decode(job)),
+    check: async (job) => turn().then(() => inner.check(job)),
     close: async () => undefined,
   }
 }

@@ -11,6 +11,7 @@
  *   quarantine/<number>               what is condemned or damaged, likewise
  *   tokens/<number>                   who may use the service, likewise
  *   jobs/<number>/<step>              what the service does in the background: a job's newest step holds
+ *   sessions/<id>/…                   an upload under way: begin, <series>.<number> (its parts), done
  *
  * Parsers give undefined for anything that the builders could not have made. Builders assert: a bad id or
  * number is a bug of ours.
@@ -194,4 +195,50 @@ export function parseJobKey(key: string): { number: number; step: number } | und
   return number === undefined || step === undefined
     ? undefined
     : { number: Number(number), step: Number(step) }
+}
+
+export const sessionsPrefix = 'sessions/'
+
+const SESSION_ID = /^[0-9a-z]{26}$/u
+const SERIES = /^[0-9a-f]{16}$/u
+
+/** Could it be one? For what comes from outside. */
+export function isSessionId(text: string): boolean {
+  return SESSION_ID.test(text)
+}
+
+/** All objects of one session. */
+export function sessionPrefix(id: string): string {
+  assert(SESSION_ID.test(id), `not a session id: ${id}`)
+  return `${sessionsPrefix}${id}/`
+}
+
+/** What the session is about. */
+export function sessionBeginKey(id: string): string {
+  return `${sessionPrefix(id)}begin`
+}
+
+/** What became of it: the point. */
+export function sessionDoneKey(id: string): string {
+  return `${sessionPrefix(id)}done`
+}
+
+/** One part of what has arrived: numbered without gaps from 0. `series` tells parts of one session from another of the same id. */
+export function sessionPartKey(id: string, series: string, number: number): string {
+  assert(SERIES.test(series), `not a series: ${series}`)
+  assert(Number.isSafeInteger(number) && number >= 0 && number <= SEQUENCE_MAX, `not a number: ${number}`)
+  return `${sessionPrefix(id)}${series}.${String(number).padStart(12, '0')}`
+}
+
+export type SessionKey =
+  | { readonly id: string; readonly kind: 'begin' | 'done' }
+  | { readonly id: string; readonly kind: 'part'; readonly series: string; readonly number: number }
+
+export function parseSessionKey(key: string): SessionKey | undefined {
+  const [, id, kind, series, digits] =
+    /^sessions\/([0-9a-z]{26})\/(?:(begin|done)|([0-9a-f]{16})\.([0-9]{12}))$/u.exec(key) ?? []
+  if (id === undefined) return undefined
+  if (kind === 'begin' || kind === 'done') return { id, kind }
+  if (series === undefined || digits === undefined) return undefined
+  return { id, kind: 'part', series, number: Number(digits) }
 }

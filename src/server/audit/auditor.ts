@@ -13,6 +13,9 @@ const REMEMBERED_MAX = 10_000
 /** Reading that is of interest: what was on somebody's disks. */
 const READING: readonly string[] = ['readDisk', 'listExtents']
 
+/** Data of uploads, of which there is much: their sessions and points are noted. */
+const DATA: readonly string[] = ['putData']
+
 /** A request that was answered, or is about to be. */
 export interface Audited {
   /** Name of the route. */
@@ -50,6 +53,7 @@ export class Auditor {
       return
     }
     if (token === undefined) return
+    if (DATA.includes(action) && status !== 403) return
     if (method === 'GET' || method === 'HEAD') {
       const { machine, point, disk, code } = facts
       // What is not let in is of interest whatever it is.

@@ -82,6 +82,7 @@ export const serviceConfigSchema = z.strictObject({
     .array(z.strictObject({ match: pattern, ...shared }))
     .max(ENTRIES_MAX)
     .optional(),
+  sessions: z.strictObject({ expiry: duration(1).optional() }).optional(),
   machines: z
     .array(
       z.strictObject({ match: pattern, expectedInterval: duration(1).optional(), quota: size(0).optional() }),

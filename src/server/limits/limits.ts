@@ -17,14 +17,14 @@ export const SHARE_OF_ONE = 0.75
 /** Tokens whose rates are remembered. */
 const TOKENS_REMEMBERED_MAX = 1000
 
-type Kind = 'requests' | 'reads' | 'sessions'
+type Kind = 'requests' | 'reads'
 
 /** What the service, and each token, may take at once and per second. */
 export class Limits {
   readonly #config: ServiceConfig
   readonly #now: () => number
   readonly #places: Readonly<Record<Kind, Places>>
-  readonly #max: Readonly<Record<Kind, number>>
+  readonly #max: Readonly<Record<Kind | 'sessions', number>>
   readonly #rates: Rates
   /** By id of the token, least recently used first. */
   readonly #tokenRates = new Map<string, Rates>()
@@ -42,7 +42,6 @@ export class Limits {
     this.#places = {
       requests: new Places('requests', this.#max.requests),
       reads: new Places('disks being sent', this.#max.reads),
-      sessions: new Places('sessions', this.#max.sessions),
     }
     this.#rates = this.#ratesOf(limits.bytesPerSecond)
   }
@@ -57,8 +56,13 @@ export class Limits {
     return this.#places[kind].taken
   }
 
+  /** How many sessions may be open at once. */
+  get sessionsMax(): number {
+    return this.#max.sessions
+  }
+
   /** How many of a kind a token may have at once. */
-  tokenMax(kind: Kind, token: TokenInfo): number {
+  tokenMax(kind: Kind | 'sessions', token: TokenInfo): number {
     return tokenSetting(this.#config, token, kind) ?? Math.ceil(this.#max[kind] * SHARE_OF_ONE)
   }
 

@@ -1,0 +1,144 @@
+import { Gate } from '../gate.js'
+
+/** Packs that are being written to the store at once. */
+const PACK_WRITES_MAX = 3
+
+/** One ingest, as its room sees it. */
+export interface Occupant {
+  /** Stored bytes in its open pack. */
+  readonly openBytes: number
+  /** Closes the open pack as soon as its turn comes. */
+  closeOpenPack(): void
+}
+
+/** What ingests share: how much may be under way, and so how much memory it takes. */
+export interface IngestRoom {
+  /** Batches under way. */
+  readonly batches: Gate
+  /** Packs being written. */
+  readonly writes: Gate
+  takeBuffer(): ArrayBuffer
+  /** Takes a buffer back that is no longer needed. */
+  giveBack(buffer: ArrayBuffer): void
+  enter(occupant: Occupant): void
+  leave(occupant: Occupant): void
+  /** Stored bytes after which a pack is closed now. */
+  packSize(wanted: number): number
+  /** Stored bytes came into an open pack, or (negative) a pack became durable. */
+  count(storedBytes: number): void
+}
+
+/** All of it for one ingest: as many batches as keep the threads busy, and packs of their full size. */
+export class OwnRoom implements IngestRoom {
+  readonly batches: Gate
+  readonly writes = new Gate(PACK_WRITES_MAX)
+  readonly #idle: ArrayBuffer[] = []
+  readonly #bufferBytes: number
+
+  /** @param threads  how many jobs are worked on at once */
+  constructor(threads: number, bufferBytes: number) {
+    this.batches = new Gate(threads * 2 + 2)
+    this.#bufferBytes = bufferBytes
+  }
+
+  takeBuffer(): ArrayBuffer {
+    return this.#idle.pop() ?? new ArrayBuffer(this.#bufferBytes)
+  }
+
+  giveBack(buffer: ArrayBuffer): void {
+    if (buffer.byteLength === this.#bufferBytes) this.#idle.push(buffer)
+  }
+
+  enter(): void {}
+
+  leave(): void {}
+
+  packSize(wanted: number): number {
+    return wanted
+  }
+
+  count(): void {}
+}
+
+/** Plain bytes that all requests together are being sent, and have not handed over yet. */
+const RECEIVE_BYTES_MAX = 64 * 1024 * 1024
+/** Of them for one request, at most. */
+const RECEIVE_BUFFER_MAX = 1024 * 1024
+const RECEIVE_BUFFER_MIN = 64 * 1024
+/** Idle buffers that are kept for the next request. Bytes. */
+const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
+/** Stored bytes in packs that are open or being written, of all requests together. */
+const OPEN_PACKS_BYTES_MAX = 96 * 1024 * 1024
+/** What a pack may have however many are open. */
+const OPEN_PACK_BYTES_MIN = 256 * 1024
+
+/** Divided among the requests of a service: the more there are, the less each may hold, and all together never more than this. */
+export class SharedRoom implements IngestRoom {
+  readonly batches: Gate
+  readonly writes = new Gate(PACK_WRITES_MAX)
+  readonly #occupants = new Set<Occupant>()
+  readonly #idle: ArrayBuffer[] = []
+  readonly #bufferMin: number
+  #idleBytes = 0
+  #packBytes = 0
+  #receivers = 0
+
+  /** @param threads  how many jobs are worked on at once */
+  constructor(threads: number, chunkSize: number) {
+    this.batches = new Gate(threads * 4 + 2)
+    this.#bufferMin = Math.max(RECEIVE_BUFFER_MIN, 2 * chunkSize)
+  }
+
+  /** Stored bytes in packs that are not durable yet. */
+  get packBytes(): number {
+    return this.#packBytes
+  }
+
+  /** A request begins, or (-1) ends, that may take buffers. */
+  receive(change: 1 | -1): void {
+    this.#receivers += change
+  }
+
+  takeBuffer(): ArrayBuffer {
+    const share = RECEIVE_BYTES_MAX / Math.max(1, this.#receivers)
+    let bytes = RECEIVE_BUFFER_MAX
+    while (bytes > share) bytes /= 2
+    bytes = Math.max(bytes, this.#bufferMin)
+    const found = this.#idle.findIndex((buffer) => buffer.byteLength === bytes)
+    const [buffer] = found < 0 ? [] : this.#idle.splice(found, 1)
+    if (buffer === undefined) return new ArrayBuffer(bytes)
+    this.#idleBytes -= bytes
+    return buffer
+  }
+
+  giveBack(buffer: ArrayBuffer): void {
+    if (buffer.byteLength < this.#bufferMin) return
+    this.#idle.push(buffer)
+    this.#idleBytes += buffer.byteLength
+    while (this.#idleBytes > IDLE_BUFFERS_BYTES_MAX) this.#idleBytes -= this.#idle.shift()?.byteLength ?? 0
+  }
+
+  enter(occupant: Occupant): void {
+    this.#occupants.add(occupant)
+  }
+
+  leave(occupant: Occupant): void {
+    this.#occupants.delete(occupant)
+  }
+
+  packSize(wanted: number): number {
+    if (this.#packBytes > OPEN_PACKS_BYTES_MAX) return 0
+    const share = OPEN_PACKS_BYTES_MAX / 2 / Math.max(1, this.#occupants.size)
+    return Math.min(wanted, Math.max(OPEN_PACK_BYTES_MIN, share))
+  }
+
+  count(storedBytes: number): void {
+    this.#packBytes += storedBytes
+    if (storedBytes < 0 || this.#packBytes <= OPEN_PACKS_BYTES_MAX) return
+    // Who began when there was room, and sends nothing now, gives it back.
+    let largest: Occupant | undefined
+    for (const occupant of this.#occupants)
+      if (occupant.openBytes > (largest?.openBytes ?? 0)) largest = occupant
+    largest?.closeOpenPack()
+  }
+}

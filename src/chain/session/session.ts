@@ -1,0 +1,209 @@
+import { EverfoldError } from '../../errors.js'
+import { KeyedMutex } from '../../mutex.js'
+import { sessionPartKey, sessionPrefix } from '../../store/keys.js'
+import type { BaseDisk } from '../base-disk.js'
+import { ExtentList, type PackTable, ZEROS } from '../extent-list.js'
+import { overlay } from '../overlay.js'
+import type { WorkPins } from '../pins.js'
+import type { Repository } from '../repository.js'
+import { putTogether } from '../run-builder.js'
+import { decodePart, encodePart, type PartFigures } from './part-codec.js'
+import type { SessionBegin, SessionDisk } from './session-objects.js'
+import { tablesOf } from './session-store.js'
+
+/** A range of a disk. Bytes. */
+export interface ByteRange {
+  readonly offset: number
+  readonly length: number
+}
+
+/** What has arrived of one disk. */
+export interface ArrivedDisk {
+  readonly about: SessionDisk
+  readonly packs: PackTable
+  /** Each sorted, oldest first; the newer one wins. See {@link putTogether}. */
+  readonly lists: ExtentList[]
+  /** The newest point's disk, while it is being compared with. */
+  base: LoadedBase | undefined
+}
+
+export interface LoadedBase {
+  readonly disk: Promise<BaseDisk | undefined>
+  users: number
+  idleSinceMs: number
+}
+
+/** A session that is open in this process. */
+export class Session {
+  readonly begin: SessionBegin
+  readonly disks: readonly ArrivedDisk[]
+  /** Holds all packs that its parts name, and those that it was told are there. */
+  readonly pins: WorkPins
+  lastUsedMs: number
+  /** Data requests that are running. */
+  running = 0
+  /** Why nothing more is taken; undefined: it is open. */
+  closed: 'committing' | 'gone' | undefined
+  readonly #repository: Repository
+  readonly #writing = new KeyedMutex()
+  readonly #figures = { receivedBytes: 0, changedBytes: 0, newBytes: 0, storedBytes: 0 }
+  #nextPart = 0
+
+  constructor(repository: Repository, begin: SessionBegin) {
+    this.#repository = repository
+    this.begin = begin
+    this.pins = repository.pins.hold()
+    this.lastUsedMs = repository.environment.monotonicMs()
+    const tables = tablesOf(begin, repository.config.chunkSize)
+    this.disks = begin.disks.map((about, i) => ({
+      about,
+      packs: tables[i]?.packs ?? fail(),
+      lists: [],
+      base: undefined,
+    }))
+  }
+
+  get id(): string {
+    return this.begin.session
+  }
+
+  get figures(): PartFigures {
+    return this.#figures
+  }
+
+  strideOf(disk: SessionDisk): number {
+    return disk.chunker === 'cdc' ? 0 : this.#repository.config.chunkSize
+  }
+
+  /** The number of a disk in the session's list. @throws DISK_UNKNOWN */
+  diskNumber(id: string): number {
+    const number = this.begin.disks.findIndex((disk) => disk.id === id.normalize('NFC'))
+    if (number >= 0) return number
+    throw new EverfoldError(
+      'DISK_UNKNOWN',
+      `This session has no disk "${id}"; it has: ${this.begin.disks.map((disk) => disk.id).join(', ')}`,
+      { details: { session: this.id, disk: id } },
+    )
+  }
+
+  disk(number: number): ArrivedDisk {
+    return this.disks[number] ?? fail()
+  }
+
+  /** Notes a part that was read from the store. Parts come in order. */
+  restore(disk: number, figures: PartFigures, extents: ExtentList): void {
+    this.#nextPart++
+    this.#take(disk, figures, extents)
+  }
+
+  /** Notes that the next part cannot be read: nothing before it counts, because it may have been written over by it. */
+  restoreDamaged(): void {
+    this.#nextPart++
+    for (const { lists } of this.disks) lists.length = 0
+  }
+
+  /**
+   * Records durably what came of a disk.
+   * @param isWanted  asked before anything is written: does it still count?
+   * @throws SESSION_UNKNOWN if it was dropped meanwhile; STORE_FULL, STORE_FAILED
+   */
+  async addPart(
+    disk: number,
+    figures: PartFigures,
+    extents: ExtentList,
+    isWanted: () => boolean,
+  ): Promise<void> {
+    if (this.closed === 'gone') throw sessionGone(this.id)
+    for (let i = 0; i < extents.length; i++) {
+      const slot = extents.pack[i] ?? ZEROS
+      if (slot >= 0) this.pins.pin(extents.packs.idOf(slot))
+    }
+    await this.#writing.run('parts', async () => {
+      for (;;) {
+        if (this.closed === 'gone') throw sessionGone(this.id)
+        if (!isWanted()) return
+        const { series } = this.begin
+        const header = { series, number: this.#nextPart }
+        const bytes = encodePart(header, { disk, figures, extents })
+        const again = decodePart(bytes, header, (number) => this.#tableOf(number))
+        if (again.extents.length !== extents.length || again.extents.totalBytes !== extents.totalBytes)
+          throw new Error('a part did not decode to what was encoded')
+        const answer = await this.#repository.store.put(sessionPartKey(this.id, series, header.number), [
+          bytes,
+        ])
+        this.#nextPart++
+        if (answer === 'exists') {
+          // One whose answer got lost has the number: it came before this one. From now on it has to stay.
+          await this.#repository.store.settle(sessionPrefix(this.id))
+          continue
+        }
+        this.#take(disk, figures, again.extents)
+        return
+      }
+    })
+  }
+
+  /** Waits until no part is being written. */
+  async settled(): Promise<void> {
+    await this.#writing.run('parts', async () => undefined)
+  }
+
+  /** All that has arrived of a disk, in one list. */
+  arrived(disk: number): ExtentList {
+    const { lists, packs, about } = this.disk(disk)
+    const all = lists.reduce<ExtentList | undefined>(
+      (older, newer) => (older === undefined ? newer : overlay(older, newer)),
+      undefined,
+    )
+    if (all === undefined) return new ExtentList(this.strideOf(about), packs)
+    lists.splice(0, lists.length, all)
+    return all
+  }
+
+  #take(disk: number, figures: PartFigures, extents: ExtentList): void {
+    const { lists } = this.disk(disk)
+    lists.push(extents)
+    putTogether(lists)
+    this.#figures.receivedBytes += figures.receivedBytes
+    this.#figures.changedBytes += figures.changedBytes
+    this.#figures.newBytes += figures.newBytes
+    this.#figures.storedBytes += figures.storedBytes
+  }
+
+  #tableOf(number: number): { readonly packs: PackTable; readonly stride: number } | undefined {
+    const disk = this.disks[number]
+    return disk === undefined ? undefined : { packs: disk.packs, stride: this.strideOf(disk.about) }
+  }
+}
+
+/** Neighbouring extents as one range each. */
+export function* rangesOf(list: ExtentList): Generator<ByteRange> {
+  for (let i = 0; i < list.length; ) {
+    const offset = list.startOf(i)
+    let end = list.endOf(i)
+    for (i++; list.startOf(i) === end; i++) end = list.endOf(i)
+    yield { offset, length: end - offset }
+  }
+}
+
+/** What has to come of a disk, and has not. */
+export function* missingOf(about: SessionDisk, arrived: ExtentList): Generator<ByteRange> {
+  let at = about.knownBytes
+  for (const { offset, length } of rangesOf(arrived)) {
+    if (offset > at) yield { offset: at, length: offset - at }
+    at = Math.max(at, offset + length)
+  }
+  if (at < about.sizeBytes) yield { offset: at, length: about.sizeBytes - at }
+}
+
+export function sessionGone(id: string): EverfoldError {
+  return new EverfoldError(
+    'SESSION_UNKNOWN',
+    'There is no such session: it was never begun, or was dropped, or expired. Begin a new one.',
+    { details: { session: id } },
+  )
+}
+
+function fail(): never {
+  throw new RangeError('the session has no disk of this number')
+}

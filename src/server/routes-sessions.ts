@@ -1,0 +1,207 @@
+import * as z from 'zod'
+import { SESSION_DISKS_MAX } from '../chain/session/new-session.js'
+import { rangesOf } from '../chain/session/session.js'
+import { isOpen } from '../chain/session/sessions.js'
+import { NOTE_LENGTH_MAX } from '../names.js'
+import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
+import { sendJsonList } from './json-list.js'
+import { coversMachine } from './roles.js'
+import {
+  machineParams,
+  noParams,
+  noQuery,
+  type Route,
+  route,
+  sessionDiskParams,
+  sessionParams,
+} from './route.js'
+import {
+  committedSchema,
+  consistencySchema,
+  describe,
+  droppedSchema,
+  rangesSchema,
+  sessionSchema,
+  sessionsSchema,
+} from './session-answers.js'
+import { idempotencyKeyOf } from './upload-body.js'
+
+const sessionRequest = z
+  .strictObject({
+    disks: z
+      .array(
+        z.strictObject({
+          id: z.string(),
+          sizeBytes: z.int().min(0),
+          content: z.enum(['whole', 'changes']).optional().meta({
+            description:
+              '`whole`: all of it is sent. `changes`: what is not sent is as it was at the parent. The default, if there is one',
+          }),
+          chunker: z.enum(['cdc', 'fixed']).optional(),
+        }),
+      )
+      .min(1)
+      .max(SESSION_DISKS_MAX),
+    parent: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ description: '`newest`, or the id of the newest point: nothing else can be a parent' }),
+    note: z.string().max(NOTE_LENGTH_MAX).optional(),
+    consistency: consistencySchema.optional(),
+  })
+  .meta({ id: 'SessionRequest' })
+
+const createSession = route({
+  name: 'createSession',
+  method: 'post',
+  path: '/v1/machines/{machine}/sessions',
+  summary: 'Begin to upload a point. With an Idempotency-Key, whoever repeats this gets the same session',
+  params: machineParams,
+  query: noQuery,
+  body: sessionRequest,
+  answers: {
+    201: {
+      description: 'The session',
+      content: { 'application/json': sessionSchema },
+      headers: { Location: 'The session' },
+    },
+    200: {
+      description: 'The session that was made with this Idempotency-Key before',
+      content: { 'application/json': sessionSchema },
+    },
+  },
+  handle: async (service, { params, body, token, request, response, facts }) => {
+    const { sessions, repository } = service
+    const { session, created } = await createFor(
+      service,
+      token,
+      {
+        machine: params.machine,
+        disks: body.disks.map(({ id, sizeBytes, content, chunker }) => ({
+          id,
+          sizeBytes,
+          ...(content === undefined ? {} : { content }),
+          ...(chunker === undefined ? {} : { chunker }),
+        })),
+        ...(body.parent === undefined ? {} : { parent: body.parent }),
+        ...(body.note === undefined ? {} : { note: body.note }),
+        ...(body.consistency === undefined ? {} : { consistency: body.consistency }),
+      },
+      idempotencyKeyOf(request),
+    )
+    const json = describe(session, sessions, repository.config.chunkSize)
+    facts['session'] = json.session
+    response.set('Location', `/v1/sessions/${json.session}`)
+    return { status: created ? 201 : 200, json }
+  },
+})
+
+const listSessions = route({
+  name: 'listSessions',
+  method: 'get',
+  path: '/v1/sessions',
+  summary: 'Sessions that are open; with the role backup, those of the token itself',
+  params: noParams,
+  query: noQuery,
+  answers: { 200: { description: 'Oldest first', content: { 'application/json': sessionsSchema } } },
+  handle: async ({ sessions }, { token }) => {
+    const all = await sessions.list()
+    const seen = all.filter(
+      (begin) =>
+        coversMachine(token?.machines ?? [], begin.machine) &&
+        (token?.role !== 'backup' || begin.owner === token.id),
+    )
+    return {
+      json: {
+        sessions: seen.map(({ session, machine, createdAt, note, owner, disks }) => ({
+          session,
+          machine,
+          createdAt,
+          ...(note === undefined ? {} : { note }),
+          token: owner,
+          disks: disks.map(({ id, sizeBytes }) => ({ id, sizeBytes })),
+        })),
+      },
+    }
+  },
+})
+
+const getSession = route({
+  name: 'getSession',
+  method: 'get',
+  path: '/v1/sessions/{session}',
+  summary: 'What has arrived, and what is missing; once it is committed, the point',
+  params: sessionParams,
+  query: noQuery,
+  answers: { 200: { description: 'The session', content: { 'application/json': sessionSchema } } },
+  handle: async (service, call) => {
+    const found = await sessionOf(service, call)
+    return { json: describe(found, service.sessions, service.repository.config.chunkSize) }
+  },
+})
+
+const getReceived = route({
+  name: 'getReceived',
+  method: 'get',
+  path: '/v1/sessions/{session}/disks/{disk}/received',
+  summary: 'All ranges of a disk that have arrived, in a list of any length',
+  params: sessionDiskParams,
+  query: noQuery,
+  answers: { 200: { description: 'Sorted, and apart', content: { 'application/json': rangesSchema } } },
+  handle: async (service, call) => {
+    const session = openOnly(await sessionOf(service, call))
+    const arrived = session.arrived(session.diskNumber(call.params.disk))
+    await sendJsonList(rangesOf(arrived), call.pace, call.response)
+    return 'sent'
+  },
+})
+
+const dropSession = route({
+  name: 'dropSession',
+  method: 'delete',
+  path: '/v1/sessions/{session}',
+  summary: 'Drop a session with all that has arrived',
+  params: sessionParams,
+  query: noQuery,
+  answers: { 200: { description: 'It is gone', content: { 'application/json': droppedSchema } } },
+  handle: async (service, call) => {
+    const { id } = openOnly(await sessionOf(service, call))
+    await service.sessions.drop(id)
+    return { json: { session: id } }
+  },
+})
+
+const commitSession = route({
+  name: 'commitSession',
+  method: 'post',
+  path: '/v1/sessions/{session}/commit',
+  summary: 'Make the point, of all disks at once. Repeated, it answers with the same point',
+  params: sessionParams,
+  query: noQuery,
+  answers: {
+    201: { description: 'The point, durable', content: { 'application/json': committedSchema } },
+    200: { description: 'The point, made before', content: { 'application/json': committedSchema } },
+  },
+  handle: async (service, call) => {
+    const found = await sessionOf(service, call)
+    if (!isOpen(found)) {
+      call.facts.point = found.result.point
+      return { json: found.result }
+    }
+    const { result, created } = await service.sessions.commit(found)
+    if (created) noteCommitted(service, result)
+    call.facts.point = result.point
+    return { status: created ? 201 : 200, json: result }
+  },
+})
+
+export const sessionRoutes: readonly Route[] = [
+  createSession,
+  listSessions,
+  getSession,
+  getReceived,
+  dropSession,
+  commitSession,
+]

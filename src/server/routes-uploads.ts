@@ -1,0 +1,155 @@
+import * as z from 'zod'
+import type { Session } from '../chain/session/session.js'
+import { isOpen } from '../chain/session/sessions.js'
+import type { Upload, UploadResult } from '../chain/session/upload.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
+import { NOTE_LENGTH_MAX } from '../names.js'
+import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
+import { type Call, machineDiskParams, type Route, route, sessionDiskParams, wholeNumber } from './route.js'
+import type { Service } from './service.js'
+import { committedSchema, consistencySchema, receivedSchema } from './session-answers.js'
+import { bodyOf, checkUploadType, idempotencyKeyOf, lengthOf } from './upload-body.js'
+
+const BYTES = 'application/octet-stream'
+
+const putData = route({
+  name: 'putData',
+  method: 'put',
+  path: '/v1/sessions/{session}/disks/{disk}/data',
+  summary: 'Bytes of a disk, from an offset on. Answered with 2xx, they are durable',
+  params: sessionDiskParams,
+  query: z.strictObject({ offset: wholeNumber(0, Number.MAX_SAFE_INTEGER) }),
+  upload: BYTES,
+  answers: { 200: { description: 'All of it came', content: { 'application/json': receivedSchema } } },
+  handle: async (service, call) => {
+    const session = openOnly(await sessionOf(service, call))
+    const { request, facts, query } = call
+    checkUploadType(request, BYTES, true)
+    const number = session.diskNumber(call.params.disk)
+    const { sizeBytes } = session.disk(number).about
+    checkEnd(query.offset + (lengthOf(request) ?? 0), sizeBytes)
+    const { receivedBytes } = await receive(service, session, number, call, async (upload, body) => {
+      let at = query.offset
+      for await (const bytes of body) {
+        checkEnd(at + bytes.length, sizeBytes)
+        await upload.data(at, bytes)
+        at += bytes.length
+      }
+    })
+    facts['bytes'] = receivedBytes
+    return { json: { receivedBytes } }
+  },
+})
+
+const putImage = route({
+  name: 'putImage',
+  method: 'put',
+  path: '/v1/machines/{machine}/disks/{disk}/image',
+  summary: 'A whole disk in one request makes a point of that disk alone, for scripts: curl -T disk.raw',
+  params: machineDiskParams,
+  query: z.strictObject({
+    note: z.string().max(NOTE_LENGTH_MAX).optional(),
+    consistency: consistencySchema.optional(),
+  }),
+  upload: BYTES,
+  answers: {
+    201: { description: 'The point, durable', content: { 'application/json': committedSchema } },
+    200: {
+      description: 'The point that was made with this Idempotency-Key before',
+      content: { 'application/json': committedSchema },
+    },
+  },
+  handle: async (service, call) => {
+    const { params, query, request, token, facts } = call
+    const { sessions } = service
+    checkUploadType(request, BYTES, true)
+    const length = lengthOf(request)
+    if (length === 0) throw noBytes()
+    const { session } = await createFor(
+      service,
+      token,
+      {
+        machine: params.machine,
+        disks: [{ id: params.disk, sizeBytes: length ?? Number.MAX_SAFE_INTEGER }],
+        ...(query.note === undefined ? {} : { note: query.note }),
+        ...(query.consistency === undefined ? {} : { consistency: query.consistency }),
+        single: true,
+      },
+      idempotencyKeyOf(request),
+    )
+    if (!isOpen(session)) {
+      facts.point = session.result.point
+      return { json: session.result }
+    }
+    facts['session'] = session.id
+    try {
+      const sizeBytes = await receiveImage(service, session, call)
+      facts['bytes'] = sizeBytes
+      const { result } = await sessions.commit(session, new Map([[0, sizeBytes]]))
+      facts.point = result.point
+      noteCommitted(service, result)
+      return { status: 201, json: result }
+    } catch (error) {
+      await sessions.giveUp(session)
+      throw error
+    }
+  },
+})
+
+async function receiveImage(service: Service, session: Session, call: UploadCall): Promise<number> {
+  const { receivedBytes } = await receive(service, session, 0, call, async (upload, body) => {
+    let at = 0
+    for await (const bytes of body) {
+      await upload.data(at, bytes)
+      at += bytes.length
+    }
+  })
+  if (receivedBytes === 0) throw noBytes()
+  return receivedBytes
+}
+
+/** What of a call says how its body is to be taken. */
+type UploadCall = Pick<Call<unknown, unknown, unknown>, 'request' | 'token' | 'pace'>
+
+/**
+ * Hands a body to an upload. What had come of one that breaks off is kept: the client goes on from there.
+ * @returns what came, once it is durable
+ */
+export async function receive(
+  { sessions, limits, quotas }: Service,
+  session: Session,
+  disk: number,
+  { request, token, pace }: UploadCall,
+  feed: (upload: Upload, body: AsyncIterable<Uint8Array>) => Promise<void>,
+): Promise<UploadResult> {
+  const { machine } = session.begin
+  await quotas.check(machine, sessions.broughtBytes(machine))
+  const body = bodyOf(request, limits.bodyMax('upload', token), pace, sessions.parking)
+  const admitted = await sessions.upload(session, disk)
+  try {
+    await feed(admitted.upload, body)
+  } catch (error) {
+    const brokeOff = isEverfoldError(error, 'CANCELLED', 'SERVICE_STOPPING', 'REQUEST_TIMEOUT')
+    // Nobody is told whether that worked: the client asks what has arrived.
+    await (brokeOff ? admitted.finish() : admitted.abandon()).catch(() => undefined)
+    throw error
+  }
+  return admitted.finish()
+}
+
+function checkEnd(end: number, sizeBytes: number): void {
+  if (end <= sizeBytes) return
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    `This would reach beyond the end of the disk, byte ${sizeBytes}.`,
+    {
+      details: { sizeBytes },
+    },
+  )
+}
+
+function noBytes(): EverfoldError {
+  return new EverfoldError('ARGUMENT_INVALID', 'An image has one byte at least: was the file or pipe empty?')
+}
+
+export const uploadRoutes: readonly Route[] = [putData, putImage]

@@ -1,0 +1,138 @@
+import * as z from 'zod'
+import { missingOf, type Session } from '../chain/session/session.js'
+import type { SessionDone } from '../chain/session/session-objects.js'
+import { isOpen, type Sessions } from '../chain/session/sessions.js'
+
+/* What the routes of sessions answer. */
+
+const bytes = z.int().min(0)
+const time = z.iso.datetime()
+const pointId = z.string().regex(/^[0-9a-z]{8}$/)
+const range = z.strictObject({ offset: bytes, length: bytes })
+
+/** Missing ranges that are told of a disk. */
+export const MISSING_RANGES_MAX = 1000
+
+export const rangesSchema = z.array(range).meta({ id: 'Ranges' })
+
+/** As `everfold backup --json` tells it. */
+export const committedSchema = z
+  .strictObject({
+    machine: z.string(),
+    point: pointId,
+    kind: z.enum(['full', 'incremental']),
+    createdAt: time,
+    disks: z.array(z.strictObject({ id: z.string(), sizeBytes: bytes })),
+    readBytes: bytes,
+    changedBytes: bytes,
+    newBytes: bytes,
+    storedBytes: bytes,
+    seconds: z.number(),
+  })
+  .meta({ id: 'CommittedPoint' })
+
+export const consistencySchema = z.enum(['crash', 'filesystem', 'application']).meta({
+  description: 'What the source did before its disks were read; crash: nothing, as after a power cut',
+})
+
+export const sessionSchema = z
+  .strictObject({
+    session: z.string(),
+    machine: z.string(),
+    state: z.enum(['open', 'committed']),
+    parent: pointId.nullable().optional(),
+    note: z.string().optional(),
+    consistency: consistencySchema.optional(),
+    createdAt: time.optional(),
+    expiresAt: time.optional().meta({ description: 'Every request of the session puts it off' }),
+    chunkSize: bytes,
+    disks: z.array(
+      z.strictObject({
+        id: z.string(),
+        sizeBytes: bytes,
+        content: z.enum(['whole', 'changes']).optional(),
+        chunker: z.enum(['fixed', 'cdc']).optional(),
+        receivedBytes: bytes.optional(),
+        missing: z
+          .array(range)
+          .optional()
+          .meta({ description: 'What has to come before the commit, the first 1000 ranges of it' }),
+        missingTruncated: z.literal(true).optional(),
+      }),
+    ),
+    point: committedSchema.optional(),
+  })
+  .meta({ id: 'Session' })
+
+export const sessionsSchema = z
+  .strictObject({
+    sessions: z.array(
+      z.strictObject({
+        session: z.string(),
+        machine: z.string(),
+        createdAt: time,
+        note: z.string().optional(),
+        token: z.string().meta({ description: 'Id of the token that made it' }),
+        disks: z.array(z.strictObject({ id: z.string(), sizeBytes: bytes })),
+      }),
+    ),
+  })
+  .meta({ id: 'Sessions' })
+
+export const receivedSchema = z.strictObject({ receivedBytes: bytes }).meta({ id: 'Received' })
+
+export const streamedSchema = z
+  .strictObject({
+    receivedBytes: bytes.meta({ description: 'Of the disk' }),
+    newBytes: bytes.meta({ description: 'Of chunks that were new, before compression' }),
+    storedBytes: bytes.meta({ description: 'What was written' }),
+  })
+  .meta({ id: 'Streamed' })
+
+export const droppedSchema = z.strictObject({ session: z.string() }).meta({ id: 'DroppedSession' })
+
+/** A session as it is told to whoever may see it. */
+export function describe(
+  found: Session | SessionDone,
+  sessions: Sessions,
+  chunkSize: number,
+): z.output<typeof sessionSchema> {
+  if (!isOpen(found)) {
+    const { machine, disks } = found.result
+    const point = { ...found.result, disks: disks.map((disk) => ({ ...disk })) }
+    return { session: found.session, machine, state: 'committed', chunkSize, disks: point.disks, point }
+  }
+  const { session, machine, named, base, note, consistency, createdAt } = found.begin
+  return {
+    session,
+    machine,
+    state: 'open',
+    parent: named ? base : null,
+    ...(note === undefined ? {} : { note }),
+    consistency,
+    createdAt,
+    expiresAt: new Date(sessions.expiresMs(found)).toISOString(),
+    chunkSize,
+    disks: found.begin.disks.map(({ id, sizeBytes, content, chunker }, number) => ({
+      id,
+      sizeBytes,
+      content,
+      chunker,
+      ...progressOf(found, number),
+    })),
+  }
+}
+
+function progressOf(
+  session: Session,
+  number: number,
+): Pick<z.output<typeof sessionSchema>['disks'][number], 'receivedBytes' | 'missing' | 'missingTruncated'> {
+  const arrived = session.arrived(number)
+  const missing: { offset: number; length: number }[] = []
+  for (const part of missingOf(session.disk(number).about, arrived)) {
+    if (missing.length === MISSING_RANGES_MAX)
+      return { receivedBytes: arrived.totalBytes, missing, missingTruncated: true }
+    missing.push(part)
+  }
+  return { receivedBytes: arrived.totalBytes, missing }
+}
