@@ -1,3 +1,4 @@
+import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
 import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
@@ -10,7 +11,6 @@ import { commitPoint, figuresOf, type PointResult, resultOf } from './commit-poi
 import { flattenDisk } from './flatten.js'
 import { Ingest, type IngestDisk } from './ingest.js'
 import type { WorkPins } from './pins.js'
-import { feedDisk, type Progress } from './read-source.js'
 import type { Repository } from './repository.js'
 import { RunBuilder } from './run-builder.js'
 
@@ -23,6 +23,9 @@ export interface DiskBackup {
   /** How to cut; a disk keeps the way of its first point. */
   readonly chunker?: 'fixed' | 'cdc'
 }
+
+/** Called as bytes are done, of how many in all. */
+export type Progress = (doneBytes: number, totalBytes: number) => void
 
 export interface BackupRequest {
   readonly machine: string
@@ -86,7 +89,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
     const totalBytes = plans.flatMap((plan) => plan.ranges).reduce((sum, range) => sum + range.length, 0)
     let readBytes = 0
     for (const plan of plans)
-      readBytes += await feedDisk(
+      readBytes += await fillBatches(
         ingest,
         plan.ingest,
         plan.request.source,

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict'
-
 /**
  * Cuts a range of a disk on the disk's absolute grid: each piece ends at a multiple of `chunkSize` or at the range's
  * end. So the same block makes the same chunk whichever range it was read in; the first and the last piece may be short.
@@ -9,7 +7,8 @@ import assert from 'node:assert/strict'
  * @returns Lengths of the pieces in bytes, in order, none of them 0. Empty for an empty range.
  */
 export function cutFixed(diskOffset: number, length: number, chunkSize: number): Uint32Array {
-  assert(Number.isSafeInteger(diskOffset) && diskOffset >= 0 && Number.isSafeInteger(length) && length >= 0)
+  if (!Number.isSafeInteger(diskOffset) || diskOffset < 0 || !Number.isSafeInteger(length) || length < 0)
+    throw new RangeError(`no range of a disk: ${diskOffset}+${length}`)
   const head = Math.min(length, chunkSize - (diskOffset % chunkSize))
   const behind = length - head
   const lengths = new Uint32Array((head > 0 ? 1 : 0) + Math.ceil(behind / chunkSize)).fill(chunkSize)

@@ -1,11 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { isZero } from './zero.js'
+import { isZero as anywhere, isZeroByWords } from './zero.js'
 
 const LENGTH_MAX = 50_000
 
-describe('isZero', () => {
+describe.each([
+  ['isZero', anywhere],
+  ['isZeroByWords, in browsers,', isZeroByWords],
+])('%s', (_, isZero) => {
   it('is true of zeros of any length, none included', () => {
     for (const length of [0, 1, 2, 16383, 16384, 16385, 32768, LENGTH_MAX, 4 << 20]) {
       expect(isZero(new Uint8Array(length)), String(length)).toBe(true)

@@ -22,23 +22,27 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>
   readonly json?: unknown
   readonly body?: Uint8Array
-  /** May it be asked again when nobody knows whether it was done? Default: for GET and HEAD. */
-  readonly repeatable?: boolean
+  /** May it be asked again when nobody knows whether it was done? Default: for GET and HEAD. Or whoever sends it sees to that. */
+  readonly repeatable?: boolean | 'by its sender'
   readonly patience?: Patience
   readonly signal?: AbortSignal
 }
 
 const PATIENCE_MS = 20_000
+/** How long the very first answer may take. */
+const MEET_MS = 5000
 
 /** Requests to one service: with its token, tried again where that is safe, failures as the errors that they say. */
 export class Http {
   readonly #base: string
   readonly #options: HttpOptions
+  #hasMet: boolean
 
   /** @throws ARGUMENT_INVALID if the address is none */
   constructor(options: HttpOptions) {
     this.#base = baseOf(options.url)
     this.#options = options
+    this.#hasMet = options.fetch !== undefined || !('Buffer' in globalThis)
   }
 
   get url(): string {
@@ -52,20 +56,30 @@ export class Http {
 
   /** @returns the JSON of the answer @throws as {@link send} */
   async json(request: HttpRequest): Promise<unknown> {
+    const text = new TextDecoder().decode(await this.bytes(request))
+    try {
+      return JSON.parse(text)
+    } catch (error) {
+      throw new EverfoldError(
+        'SERVICE_FAILED',
+        `${this.#base} does not answer as an Everfold service does.`,
+        {
+          cause: error,
+        },
+      )
+    }
+  }
+
+  /** @returns all of the answer @throws as {@link send} */
+  async bytes(request: HttpRequest): Promise<Uint8Array> {
     const patience = request.patience ?? this.patience(this.#options.patienceMs ?? PATIENCE_MS)
     for (;;) {
       const response = await this.send({ ...request, patience })
       try {
-        const text = await response.text()
+        const bytes = new Uint8Array(await response.arrayBuffer())
         patience.progress()
-        return JSON.parse(text)
+        return bytes
       } catch (error) {
-        if (error instanceof SyntaxError)
-          throw new EverfoldError(
-            'SERVICE_FAILED',
-            `${this.#base} does not answer as an Everfold service does.`,
-            { cause: error },
-          )
         await this.#again(request, error, false, patience)
       }
     }
@@ -81,6 +95,12 @@ export class Http {
     for (;;) {
       let response: Response
       try {
+        await this.#meet(patience.signal)
+      } catch (error) {
+        await this.#again(request, error, true, patience)
+        continue
+      }
+      try {
         response = await this.#fetch(request, patience)
       } catch (error) {
         await this.#again(request, error, isUnsent(error), patience)
@@ -94,6 +114,24 @@ export class Http {
     }
   }
 
+  /**
+   * Node.js 20 (its undici 6.24) never settles the first fetch of a process whose connection is accepted and closed at once, as a tunnel does
+   * whose other end is gone: nothing would be left to wait for, and the process would end. So the first is one that can be given up.
+   */
+  async #meet(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#hasMet) return
+    const limit = new AbortController()
+    const timer = setTimeout(() => limit.abort(new Error(`no answer for ${MEET_MS / 1000} s`)), MEET_MS)
+    try {
+      const signals = signal === undefined ? [limit.signal] : [limit.signal, signal]
+      const response = await fetch(`${this.#base}/healthz`, { signal: AbortSignal.any(signals) })
+      await response.arrayBuffer()
+      this.#hasMet = true
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
   /** The connection failed: waits, if the request may be sent again. @throws what it failed with, if not */
   async #again(request: HttpRequest, error: unknown, unsent: boolean, patience: Patience): Promise<void> {
     request.signal?.throwIfAborted()
@@ -101,6 +139,7 @@ export class Http {
     if (isEverfoldError(error)) throw error
     const failed = connectionFailed(this.#base, error)
     if (unsent || isRepeatable(request)) return patience.wait(failed)
+    if (request.repeatable === 'by its sender') throw failed
     throw new EverfoldError(
       'SERVICE_FAILED',
       `${failed.message} Whether it was done is not known: look before you try again.`,
@@ -130,7 +169,7 @@ export class Http {
 }
 
 function isRepeatable({ method = 'GET', repeatable }: HttpRequest): boolean {
-  return repeatable ?? (method === 'GET' || method === 'HEAD')
+  return repeatable === undefined ? method === 'GET' || method === 'HEAD' : repeatable === true
 }
 
 function baseOf(text: string): string {

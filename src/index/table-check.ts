@@ -15,9 +15,8 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-
+import { hasMaskedCrc } from '../crc32c.js'
 import { messageOf, systemErrorCode } from '../errors.js'
-import { hasMaskedCrc } from './crc32c.js'
 import { IndexUnusable } from './index-unusable.js'
 import { liveTables } from './manifest.js'
 import { CorruptTable, VarintReader } from './varint-reader.js'

@@ -1,6 +1,6 @@
 import type { NamedChunks } from '../chain/ingest.js'
+import { crc32cOf } from '../crc32c.js'
 import { EverfoldError } from '../errors.js'
-import { crc32cOf } from '../index/crc32c.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
 
 /*

@@ -1,17 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { FastCdc } from '../chunker/fastcdc.js'
-import type { DiskSource } from '../feed/disk-source.js'
 import { runCut } from '../pack/jobs.js'
-import { PackTable } from './extent-list.js'
-import type { Batch, IngestDisk } from './ingest.js'
-import { feedDisk } from './read-source.js'
-import { RunBuilder } from './run-builder.js'
+import { FastCdc } from './fastcdc.js'
+import { type ByteSource, fillBatches, type PlainBatch } from './fill-batches.js'
 
 const chunkSize = 4096
 const batchBytes = 64 * 1024
 
-const disk: IngestDisk = { run: new RunBuilder(0, new PackTable()), contentDefined: true, base: undefined }
+const disk = { contentDefined: true }
 
 /** A disk of repeating noise: it has boundaries, and every byte is known. */
 const content = Uint8Array.from(
@@ -19,12 +15,8 @@ const content = Uint8Array.from(
   (_, i) => (Math.imul(i ^ (i >> 7), 0x9e3779b1) >>> 24) & 0xff,
 )
 
-const source: DiskSource = {
-  name: 'a disk',
-  sizeBytes: content.length,
+const source: ByteSource = {
   read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
-  checkUnchanged: () => Promise.resolve(),
-  close: () => Promise.resolve(),
 }
 
 interface Range {
@@ -38,7 +30,7 @@ async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks
   let batches = 0
   const sink = {
     takeBuffer: () => new ArrayBuffer(batchBytes),
-    submit: async (batch: Batch): Promise<Uint8Array> => {
+    submit: async (batch: PlainBatch<unknown>): Promise<Uint8Array> => {
       batches++
       const pieces = Uint32Array.from(batch.pieces, (piece) => piece.length)
       const { lengths } = runCut({ plain: batch.plain, pieces, chunkSize, final: batch.final })
@@ -62,7 +54,7 @@ async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks
       return new Uint8Array(batch.plain.slice(from, used))
     },
   }
-  const read = await feedDisk(sink, disk, source, ranges, chunkSize, () => undefined)
+  const read = await fillBatches(sink, disk, source, ranges, chunkSize, () => undefined)
   return { batches, chunks, read }
 }
 

@@ -1,8 +1,28 @@
-import type { DiskSource } from '../feed/disk-source.js'
-import type { Batch, IngestDisk } from './ingest.js'
+/** Where plain bytes are read from. */
+export interface ByteSource {
+  /** Fills all of `into` from `offset` on. */
+  read(into: Uint8Array, offset: number): Promise<void>
+}
 
-/** Called as bytes are done, of how many in all. */
-export type Progress = (doneBytes: number, totalBytes: number) => void
+/** Plain bytes of one disk, handed over for good. */
+export interface PlainBatch<Disk> {
+  readonly disk: Disk
+  readonly plain: ArrayBuffer
+  /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
+  readonly pieces: readonly { readonly offset: number; readonly length: number }[]
+  /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
+  readonly final: boolean
+}
+
+/** Where batches go. Their buffers come from here as well, all of one size. */
+export interface BatchSink<Disk> {
+  takeBuffer(): ArrayBuffer
+  /**
+   * Takes a batch over, once there is room for it.
+   * @returns for a disk that is cut by content, the tail in which no boundary was found yet: the next batch begins with it
+   */
+  submit(batch: PlainBatch<Disk>): Promise<Uint8Array>
+}
 
 /** Pieces of a batch at most: each makes at least one chunk, and all chunks of a batch go into one pack. */
 const BATCH_PIECES_MAX = 16 * 1024
@@ -12,47 +32,40 @@ interface Range {
   readonly length: number
 }
 
-/** Where batches go. Their buffers come from here as well, all of one size. */
-export interface BatchSink {
-  takeBuffer(): ArrayBuffer
-  /** @returns what has to begin the next batch: see Ingest.submit */
-  submit(batch: Batch): Promise<Uint8Array>
-}
-
 /**
- * Reads ranges (sorted, apart) of a source, batch by batch, into the ingest.
+ * Reads ranges (sorted, apart) of a source, batch by batch, into the sink.
  * @returns bytes read
  */
-export async function feedDisk(
-  ingest: BatchSink,
-  disk: IngestDisk,
-  source: DiskSource,
+export async function fillBatches<Disk extends { readonly contentDefined: boolean }>(
+  sink: BatchSink<Disk>,
+  disk: Disk,
+  source: ByteSource,
   ranges: readonly Range[],
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
   return disk.contentDefined
-    ? feedByContent(ingest, disk, source, ranges, chunkSize, onRead)
-    : feedOnGrid(ingest, disk, source, ranges, chunkSize, onRead)
+    ? fillByContent(sink, disk, source, ranges, chunkSize, onRead)
+    : fillOnGrid(sink, disk, source, ranges, chunkSize, onRead)
 }
 
 /** Fills batches with as many pieces as fit; a piece ends on the disk's grid, so that no chunk is split between two. */
-async function feedOnGrid(
-  ingest: BatchSink,
-  disk: IngestDisk,
-  source: DiskSource,
+async function fillOnGrid<Disk>(
+  sink: BatchSink<Disk>,
+  disk: Disk,
+  source: ByteSource,
   ranges: readonly Range[],
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
-  let plain = ingest.takeBuffer()
+  let plain = sink.takeBuffer()
   let pieces: Range[] = []
   let used = 0
   let total = 0
   const flush = async (): Promise<void> => {
     if (pieces.length === 0) return
-    await ingest.submit({ disk, plain, pieces, final: true })
-    plain = ingest.takeBuffer()
+    await sink.submit({ disk, plain, pieces, final: true })
+    plain = sink.takeBuffer()
     pieces = []
     used = 0
     onRead(total)
@@ -83,21 +96,21 @@ async function feedOnGrid(
  * Fills batches with as many pieces as fit, so that scattered changes share frames and trips to the threads. A range that does
  * not fit goes on in the next batch, which begins with the tail in which no boundary was found yet.
  */
-async function feedByContent(
-  ingest: BatchSink,
-  disk: IngestDisk,
-  source: DiskSource,
+async function fillByContent<Disk>(
+  sink: BatchSink<Disk>,
+  disk: Disk,
+  source: ByteSource,
   ranges: readonly Range[],
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
-  let plain = ingest.takeBuffer()
+  let plain = sink.takeBuffer()
   let pieces: Range[] = []
   let used = 0
   let total = 0
   const flush = async (final: boolean): Promise<Uint8Array> => {
-    const tail = await ingest.submit({ disk, plain, pieces, final })
-    plain = ingest.takeBuffer()
+    const tail = await sink.submit({ disk, plain, pieces, final })
+    plain = sink.takeBuffer()
     pieces = []
     used = 0
     onRead(total)

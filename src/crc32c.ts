@@ -1,4 +1,4 @@
-/** CRC-32C (Castagnoli), which LevelDB seals its blocks with. node:zlib has only the other polynomial. */
+/** CRC-32C (Castagnoli), which LevelDB seals its blocks with, and uploads end with. node:zlib has only the other polynomial. */
 
 const POLYNOMIAL = 0x82f63b78
 const WIDTH = 8
