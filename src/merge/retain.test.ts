@@ -205,7 +205,7 @@ describe('retain for all machines', () => {
   it('leaves alone a machine whose newest chain state is damaged: pins may be missing from the older one', async () => {
     await pin(repository, 'm', 'parent', { reason: 'x' })
     fault = (operation, key) =>
-      operation === 'readAll' && key === chainKey('m', 1) ? { kind: 'flipped-bit', bit: 80 } : undefined
+      operation === 'readAll' && key === chainKey('m', 2) ? { kind: 'flipped-bit', bit: 80 } : undefined
     const again = await reopened(clock, repository.store)
     await expect(retain(again, 'm', { policy: { last: 1 } })).rejects.toMatchObject({ code: 'CHAIN_DAMAGED' })
     fault = () => undefined
