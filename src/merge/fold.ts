@@ -3,6 +3,7 @@ import { findPoint } from '../chain/find-point.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError } from '../errors.js'
+import { damagedPoints, newestWhole } from './damaged-points.js'
 import { type FoldCost, type FoldLayer, foldRuns } from './fold-runs.js'
 import { isPinned } from './pins.js'
 
@@ -32,14 +33,15 @@ export async function removePoints(
   return repository.folding.run(machine, async () => {
     const started = repository.environment.monotonicMs()
     const { state } = await repository.chains.get(machine)
-    checkRemoval(state, remove, repository.environment.now())
+    const damaged = await damagedPoints(repository, state)
+    checkRemoval(state, remove, damaged, repository.environment.now())
     const pins = repository.pins.begin()
     const cost: FoldCost = { readBytes: 0, writtenBytes: 0 }
     try {
       const changed = await foldInto(repository, state, remove, pins, cost)
       const edited = await repository.chains.edit(machine, (head) => {
         const points = head?.state.points ?? []
-        checkRemoval({ ...state, points }, remove, repository.environment.now())
+        checkRemoval({ ...state, points }, remove, damaged, repository.environment.now())
         const newest = state.points.at(-1)?.id ?? ''
         // A backup that came in between builds on a point that was not folded into it.
         if (remove.has(newest) && points.at(-1)?.id !== newest) throw overtaken(machine)
@@ -58,7 +60,7 @@ export async function removePoints(
   })
 }
 
-/** Folds the oldest points into their successors until `keep` are left; pinned ones stay. @throws as removePoints */
+/** Folds the oldest points into their successors until `keep` are left; pinned ones stay, and the newest that is whole. @throws as removePoints */
 export async function foldTo(repository: Repository, machine: string, keep: number): Promise<FoldResult> {
   if (!Number.isInteger(keep) || keep < 1)
     throw new EverfoldError(
@@ -68,7 +70,8 @@ export async function foldTo(repository: Repository, machine: string, keep: numb
   const { state } = await repository.chains.get(machine)
   const now = repository.environment.now()
   const surplus = Math.max(0, state.points.length - keep)
-  const remove = state.points.slice(0, -1).filter((point) => !isPinned(point, now))
+  const whole = newestWhole(state.points, await damagedPoints(repository, state))
+  const remove = state.points.slice(0, -1).filter((point) => !isPinned(point, now) && point !== whole)
   return removePoints(repository, machine, new Set(remove.slice(0, surplus).map((point) => point.id)))
 }
 
@@ -109,7 +112,12 @@ function overtaken(machine: string): EverfoldError {
   )
 }
 
-function checkRemoval(state: ChainState, remove: ReadonlySet<string>, nowMs: number): void {
+function checkRemoval(
+  state: ChainState,
+  remove: ReadonlySet<string>,
+  damaged: ReadonlySet<string>,
+  nowMs: number,
+): void {
   const { machine } = state
   for (const id of remove) {
     const point = state.points.find((candidate) => candidate.id === id)
@@ -124,7 +132,15 @@ function checkRemoval(state: ChainState, remove: ReadonlySet<string>, nowMs: num
         { details: { machine, point: id } },
       )
   }
-  if (remove.size < state.points.length) return
+  const whole = newestWhole(state.points, damaged)
+  const left = state.points.filter((point) => !remove.has(point.id))
+  if (left.length > 0 && whole !== undefined && newestWhole(left, damaged) === undefined)
+    throw new EverfoldError(
+      'LAST_POINT',
+      `That would leave "${machine}" with damaged points only; ${whole.id} is the newest that is whole. Back "${machine}" up once more, so that what is damaged heals, and try again.`,
+      { details: { machine, point: whole.id } },
+    )
+  if (left.length > 0) return
   throw new EverfoldError(
     'LAST_POINT',
     `That would leave "${machine}" without a point. To remove the machine itself: everfold delete-machine ${machine} --yes`,

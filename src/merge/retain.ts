@@ -3,6 +3,7 @@ import type { RetentionPolicy } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { freedByRemoving } from './account.js'
+import { damagedPoints } from './damaged-points.js'
 import { removePoints } from './fold.js'
 import { type PolicyInForce, savedPolicy } from './retain-policy.js'
 import { decideRetention, type PointDecision } from './retention.js'
@@ -138,7 +139,10 @@ async function decide(
   policy: RetentionPolicy,
 ): Promise<readonly PointDecision[]> {
   const { state, damaged } = await repository.chains.get(machine)
-  if (damaged.length === 0) return decideRetention(state.points, policy, repository.environment.now())
+  if (damaged.length === 0) {
+    const points = await damagedPoints(repository, state)
+    return decideRetention(state.points, policy, repository.environment.now(), points)
+  }
   throw new EverfoldError(
     'CHAIN_DAMAGED',
     `The newest chain state of "${machine}" is damaged, so points and pins may be missing, and retention removes nothing. Run: everfold verify`,

@@ -1,4 +1,5 @@
 import type { PointState, RetentionPolicy } from '../chain/chain-state.js'
+import { newestWhole } from './damaged-points.js'
 import { isPinned, pinText } from './pins.js'
 import { PERIOD_KINDS, periodsOf } from './retention-periods.js'
 import { checkPolicy, durationText, TIME_ZONE_DEFAULT } from './retention-policy.js'
@@ -20,7 +21,7 @@ export interface PointDecision {
  *   until N periods are found. Periods without points do not count, so a machine that was off for a month loses nothing.
  * - points younger than the minimum age, and from the future, which says that some clock is wrong.
  * - pinned points, while the pin holds.
- * - the newest point, always.
+ * - the newest point, always; and the newest that is whole, if that one is known to be damaged.
  *
  * That is what restic's `forget` means by its --keep options (https://restic.readthedocs.io/en/stable/060_forget.html).
  * Proxmox Backup Server's `prune` counts alike, but lets a rule begin where the one before it ended, so that the same
@@ -29,6 +30,7 @@ export interface PointDecision {
  *
  * @param points  the chain's points, oldest first; their order counts as their age, whatever the clock said
  * @param nowMs   milliseconds since 1970, UTC
+ * @param damaged ids of points that are known to be damaged
  * @returns one decision for each point, in the order of `points`
  * @throws POLICY_INVALID as {@link checkPolicy}
  */
@@ -36,9 +38,10 @@ export function decideRetention(
   points: readonly PointState[],
   policy: RetentionPolicy,
   nowMs: number,
+  damaged: ReadonlySet<string> = new Set(),
 ): readonly PointDecision[] {
   checkPolicy(policy)
-  const keeping = keepingReasons(points, policy, nowMs)
+  const keeping = keepingReasons(points, policy, nowMs, newestWhole(points, damaged))
   return points.map((point, i) => {
     const reasons = keeping[i] ?? []
     return reasons.length > 0
@@ -47,7 +50,12 @@ export function decideRetention(
   })
 }
 
-function keepingReasons(points: readonly PointState[], policy: RetentionPolicy, nowMs: number): string[][] {
+function keepingReasons(
+  points: readonly PointState[],
+  policy: RetentionPolicy,
+  nowMs: number,
+  whole: PointState | undefined,
+): string[][] {
   const timeZone = policy.timeZone ?? TIME_ZONE_DEFAULT
   const last = policy.last ?? 0
   const minAgeSeconds = policy.minAgeSeconds ?? 0
@@ -57,6 +65,7 @@ function keepingReasons(points: readonly PointState[], policy: RetentionPolicy, 
     const createdMs = Date.parse(point.createdAt)
     const reasons: string[] = []
     if (age === 0) reasons.push('newest')
+    else if (point === whole) reasons.push('newest that is whole')
     if (age < last) reasons.push(`last ${last}`)
     const periods = periodsOf(createdMs, timeZone)
     for (const [kind, seen] of found) {
