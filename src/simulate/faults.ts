@@ -15,7 +15,9 @@ export class FaultInjector {
   readonly #pending: Set<Fault>
   readonly happened = new Set<FaultKind>()
   #systemCalls = 0
-  #syncs = 0
+  #revealed = 0
+  /** Has something got its name that no sync came after? */
+  #isRevealed = false
   #storeCalls = 0
   #reads = 0
   #listings = 0
@@ -35,9 +37,12 @@ export class FaultInjector {
   /** Before each call to the file system. @returns whether the process ends here. @throws what the system would */
   beforeSystemCall(call: string, path: string): boolean {
     this.#systemCalls++
-    if (call === 'sync') this.#syncs++
-    if (this.#faults.some((fault) => fault.atSync === true && call === 'sync' && fault.at === this.#syncs))
-      return true
+    if (call === 'link') this.#isRevealed = true
+    else if (call === 'sync' && this.#isRevealed) {
+      this.#isRevealed = false
+      this.#revealed++
+      if (this.#faults.some((fault) => fault.atSync === true && fault.at === this.#revealed)) return true
+    }
     for (const fault of this.#faults) {
       if (fault.kind === 'disk full' && this.#systemCalls >= fault.at && NEEDS_SPACE.has(call)) {
         this.#note(fault)

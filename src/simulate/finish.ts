@@ -17,7 +17,7 @@ const CALLS_TO_END = 300
 async function checkNothingPinned(world: World): Promise<void> {
   const { pins, store } = await world.open()
   await world.endSessions()
-  for (const held of world.holds.splice(0)) for (const plan of held.plans) plan.pins.end()
+  await world.endRestores()
   for (let i = 0; i < CALLS_TO_END && pins.anyOpenUpTo(pins.newest); i++) await store.size(repositoryKey)
   if (pins.anyOpenUpTo(pins.newest))
     throw new SimulationFailure('nothing is under way, and something is still pinned')

@@ -7,7 +7,7 @@ import type { ModelMachine } from './model.js'
 import { operate } from './operations.js'
 import type { Fault, FaultKind, Life, Step } from './plan.js'
 import { Random } from './random.js'
-import { beginRestore, finishRestore } from './restores.js'
+import { beginRestore, finishRestore, mustRestore } from './restores.js'
 import { type Counts, World } from './world.js'
 
 export interface LifeResult {
@@ -171,15 +171,9 @@ async function compare(
   state: ChainState,
   index: number,
 ): Promise<void> {
-  world.counts.comparedPoints++
-  try {
-    await finishRestore(repository, await beginRestore(repository, machine, state, index))
-  } catch (error) {
-    if (error instanceof SimulationFailure) throw error
-    if (world.isRotten && isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND')) return
-    const id = state.points[index]?.id ?? ''
-    throw new SimulationFailure(`${machine.name}: point ${id} cannot be restored: ${String(error)}`, error)
-  }
+  await mustRestore(world, machine, state.points[index]?.id ?? '', async () =>
+    finishRestore(repository, await beginRestore(repository, machine, state, index)),
+  )
 }
 
 /** Flips a bit of an object with data, or now and then of a run. */

@@ -24,7 +24,7 @@ const program = new Command('simulate')
     'Lives whole lives of a repository, with crashes and faults, and compares every byte of every point.',
   )
   .option('--seed <n>', 'live this one life')
-  .option('--seeds <from..to>', 'live these lives (default: 100 fresh ones)')
+  .option('--seeds <list>', 'live these lives, such as 7,9,20..29 (default: 100 fresh ones)')
   .option('--failed', 'live all lives that ever failed')
   .option('--steps <n>', 'steps of a life', '60')
   .option('--minutes <n>', 'begin new lives, with fresh seeds, for so long')
@@ -71,10 +71,17 @@ function run(): Promise<SimulationResult> {
       steps,
       stopEarly,
     })
-  const [from = fresh, to = from + 99] = (options.seeds ?? '').split('..').filter(Boolean).map(Number)
-  const seeds = Array.from({ length: to - from + 1 }, (_, i) => from + i)
+  const seeds = listOf(options.seeds ?? `${fresh}..${fresh + 99}`)
   const forMs = options.atMost === undefined ? Infinity : Number(options.atMost) * 1000
   return simulate({ seeds, forMs, steps, stopEarly })
+}
+
+/** Numbers and ranges of them. */
+function listOf(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [from = 0, to = from] = part.split('..').map(Number)
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i)
+  })
 }
 
 function describe(result: SimulationResult): string {

@@ -11,6 +11,8 @@ export interface Mutation {
     readonly find: string
     readonly replace: string
   }[]
+  /** Lives that noticed it, where that takes a rare meeting: they are lived first. Others notice it, too, given the time. */
+  readonly seeds?: readonly number[]
 }
 
 /** Condemned packs may be referred to: the index still knows them, and nobody looks whether they are condemned. */
@@ -45,6 +47,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: '',
       },
     ],
+    seeds: [84],
   },
   {
     name: 'a point is committed before its packs are written',
@@ -189,6 +192,18 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'if (false)',
       },
     ],
+    seeds: [32],
+  },
+  {
+    name: 'a collection removes just those old chain states that a listing names',
+    edits: [
+      {
+        file: 'merge/superseded.js',
+        find: 'for (let number = limit - 1; number >= 0; number--)',
+        replace: 'for (let number = limit - 1; number < 0; number--)',
+      },
+    ],
+    seeds: [1951653195],
   },
   {
     name: 'an empty or short listing is believed',

@@ -301,7 +301,7 @@ async function remove(
     // What failed in the store may have had its effect all the same.
     machine.feedMayLackBase = true
     if (error.code !== 'STORE_FAILED' && error.code !== 'STORE_FULL') machine.uncertain.delete(uncertain)
-    const refused = isRefusal(error.code, machine, points)
+    const refused = isRefusal(error.code, machine, points) || (error.code === 'LAST_POINT' && world.isRotten)
     if (!refused || !company.alone) throw error
     Counts.increase(world.counts.refusals, `removal ${error.code}`)
   }

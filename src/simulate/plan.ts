@@ -51,7 +51,7 @@ export interface Fault {
   readonly kind: FaultKind
   /** It comes with this call, or turn, counted from the step's begin. */
   readonly at: number
-  /** Of the calls, only those that sync are counted: the moment when things are visible and not yet durable. */
+  /** Of the calls, only those that sync what got its name just before are counted: the moment when it is visible and not yet durable. */
   readonly atSync?: true
   readonly seed: number
 }
@@ -112,7 +112,7 @@ const THEMES: readonly Partial<Record<OperationKind, number>>[] = [
     retain: 0,
     verify: 1,
   },
-  { gc: 30, delete: 12, remove: 12, backup: 40, reindex: 4, restore: 1, hold: 8, release: 8, pin: 0 },
+  { gc: 30, delete: 12, remove: 12, backup: 40, reindex: 4, restore: 1, hold: 8, release: 3, pin: 0 },
 ]
 
 /** Each life has its own habits. */
@@ -161,6 +161,7 @@ function weatherOf(random: Random): Weather {
     errors,
     reads,
     listings,
+    ['kill', 'kill', 'kill', 'power cut'],
     [...crashes, ...listings],
     [...crashes, ...delays],
     [...crashes, ...errors],
@@ -200,7 +201,7 @@ const READ_KINDS: ReadonlySet<FaultKind> = new Set([
   'bad listings',
 ])
 const CRASHES: ReadonlySet<FaultKind> = new Set(['power cut', 'kill'])
-const SYNCS_AT_MOST = 40
+const SYNCS_AT_MOST = 12
 const LISTING_KINDS: ReadonlySet<FaultKind> = new Set(['empty listing', 'partial listing', 'bad listings'])
 
 function planStep(
@@ -209,9 +210,11 @@ function planStep(
   habits: readonly OperationKind[],
   previous: Step | undefined,
 ): Step {
+  // After a kill, what was visible and not durable is relied upon, and then goes.
+  const isKilled = previous?.faults.some(({ kind }) => kind === 'kill') === true
   const count = random.chance(weather.together) ? random.between(2, 4) : 1
   const operations = Array.from({ length: count }, () => ({
-    kind: random.pick(habits),
+    kind: isKilled && random.chance(0.5) ? 'backup' : random.pick(habits),
     seed: random.seed(),
   }))
   const faults: Fault[] = []
@@ -222,12 +225,10 @@ function planStep(
       if (READ_KINDS.has(kind) && faults.some((fault) => READ_KINDS.has(fault.kind))) continue
       const most = FAULT_AT_MOST[kind]
       const at = random.chance(0.5) ? random.magnitude(most) : random.between(1, most)
-      const atSync = CRASHES.has(kind) && random.chance(0.5)
+      const atSync = CRASHES.has(kind) && random.chance(kind === 'kill' ? 0.7 : 0.5)
       if (atSync) faults.push({ kind, at: random.magnitude(SYNCS_AT_MOST), atSync, seed: random.seed() })
       else faults.push({ kind, at, seed: random.seed() })
     }
-  // After a kill, what was visible and not durable is relied upon, and then goes.
-  const isKilled = previous?.faults.some(({ kind }) => kind === 'kill') === true
   const after = random.chance(isKilled ? 0.5 : 0.85)
     ? 'nothing'
     : isKilled

@@ -65,6 +65,23 @@ export async function finishRestore(repository: Repository, held: HeldRestore): 
   if (failure !== undefined) throw failure.error
 }
 
+/** Restores a point, with nothing going wrong meanwhile. @throws SimulationFailure if that fails though nothing rotted */
+export async function mustRestore(
+  world: { readonly counts: { comparedPoints: number }; readonly isRotten: boolean },
+  machine: ModelMachine,
+  point: string,
+  restore: () => Promise<void>,
+): Promise<void> {
+  world.counts.comparedPoints++
+  try {
+    await restore()
+  } catch (error) {
+    if (error instanceof SimulationFailure) throw error
+    if (world.isRotten && isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND')) return
+    throw new SimulationFailure(`${machine.name}: point ${point} cannot be restored: ${String(error)}`, error)
+  }
+}
+
 /** Are all bytes that were written those of the point? */
 function agrees(restored: ReadonlyMap<string, SimulatedTarget>, content: PointContent): boolean {
   if (restored.size !== content.size) return false

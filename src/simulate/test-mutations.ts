@@ -59,8 +59,8 @@ async function judge(mutation: Mutation): Promise<Verdict> {
     await cp(join(PROJECT, 'package.json'), join(folder, 'package.json'))
     await symlink(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
     for (const edit of mutation.edits) await mutate(join(folder, 'dist/src', edit.file), edit, mutation.name)
-    const last = FIRST_SEED + LIVES_MAX - 1
-    const lived = await lives(folder, '--seeds', `${FIRST_SEED}..${last}`, '--at-most', String(SECONDS_MAX))
+    const seeds = [...(mutation.seeds ?? []), `${FIRST_SEED}..${FIRST_SEED + LIVES_MAX - 1}`].join()
+    const lived = await lives(folder, '--seeds', seeds, '--at-most', String(SECONDS_MAX))
     if (typeof lived === 'string') return { kind: 'unproven', message: `the process died or hung: ${lived}` }
     const [failure] = lived.failures
     if (failure === undefined) return { kind: 'missed', lives: lived.lives }

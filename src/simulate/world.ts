@@ -7,7 +7,7 @@ import { ModelMachine } from './model.js'
 import type { Fault, FaultKind, Life } from './plan.js'
 import { openProcess, ROOT } from './process.js'
 import { Random } from './random.js'
-import type { HeldRestore } from './restores.js'
+import { finishRestore, type HeldRestore, mustRestore } from './restores.js'
 import { Scheduler } from './scheduler.js'
 import type { HeldSession } from './sessions.js'
 import { VolatileFileSystem } from './volatile-file-system.js'
@@ -155,7 +155,7 @@ export class World {
     const random = new Random(seed)
     if (kind !== 'power cut') {
       // Rebuilt from what the dead process left visible: none of that need be durable.
-      if (random.chance(0.4)) this.index = new MemoryIndex()
+      if (random.chance(0.5)) this.index = new MemoryIndex()
       this.#plugIn()
       return
     }
@@ -177,15 +177,22 @@ export class World {
   /** A new process; the old one ended in good order. */
   async reopen(): Promise<void> {
     await this.endSessions()
+    await this.endRestores()
     await this.repository?.close()
     this.repository = undefined
-    this.holds = []
     await this.open()
   }
 
   /** Lets all backups that are held open come to their end. */
   async endSessions(): Promise<void> {
     for (const session of this.sessions.splice(0)) await session.end().catch(session.judge)
+  }
+
+  /** Reads all restores that are held open to their end, and compares. */
+  async endRestores(): Promise<void> {
+    const repository = await this.open()
+    for (const held of this.holds.splice(0))
+      await mustRestore(this, held.machine, held.point, () => finishRestore(repository, held))
   }
 
   log(line: string): void {
