@@ -73,6 +73,8 @@ export interface Life {
   readonly level: number
   readonly frameSize: number
   readonly batchBytes: number
+  /** Turns that the removal of an object takes, at most: others meet what is going. */
+  readonly removalTurns: number
   readonly steps: readonly Step[]
 }
 
@@ -187,6 +189,7 @@ export function planLife(seed: number, steps: number): Life {
     level: random.pick([0, 1, 3]),
     frameSize: random.pick([4096, 8192, 32768]),
     batchBytes: random.pick([16384, 65536, 1 << 20]),
+    removalTurns: random.pick([0, 0, 60]),
     steps: planned,
   }
   while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1)))

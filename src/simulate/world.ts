@@ -210,6 +210,9 @@ export class World {
   #plugIn(): void {
     this.files.before = async (call, path) => {
       await this.#scheduler.turn()
+      const isRemoval = call === 'unlink' && !path.startsWith(`${ROOT}/tmp/`)
+      if (isRemoval)
+        for (let i = this.#entropy.below(this.life.removalTurns + 1); i > 0; i--) await this.#scheduler.turn()
       if (this.injector.beforeSystemCall(call, path)) await this.#scheduler.cut()
     }
   }
