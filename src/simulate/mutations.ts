@@ -194,9 +194,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a collection removes just those old chain states that a listing names',
     edits: [
       {
-        file: 'merge/superseded.js',
-        find: 'for (let number = limit - 1; number >= 0; number--)',
-        replace: 'for (let number = -1; number >= 0; number--)',
+        file: 'merge/old-numbers.js',
+        find: 'while (lowest > 0 && (await store.size(key(lowest - 1))) !== undefined)\n        lowest--;',
+        replace: '',
       },
     ],
     seeds: [1951653195],
@@ -246,8 +246,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'pack/chunk-reader.js',
-        find: 'return { plain: new Uint8Array(result.plain), damaged };',
-        replace: 'return { plain: new Uint8Array(result.plain), damaged: [] };',
+        find: 'return { plain: new Uint8Array(result.plain, 0, end), damaged };',
+        replace: 'return { plain: new Uint8Array(result.plain, 0, end), damaged: [] };',
       },
     ],
   },
