@@ -191,17 +191,6 @@ export const MUTATIONS: readonly Mutation[] = [
     seeds: [32],
   },
   {
-    name: 'a collection removes just those old chain states that a listing names',
-    edits: [
-      {
-        file: 'merge/old-numbers.js',
-        find: 'while (lowest > 0 && (await store.size(key(lowest - 1))) !== undefined)\n        lowest--;',
-        replace: '',
-      },
-    ],
-    seeds: [1951653195],
-  },
-  {
     name: 'an empty or short listing is believed',
     edits: [
       {
