@@ -15,6 +15,8 @@ const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
 const SEED = process.env['EVERFOLD_TEST_SEED'] ?? 'merges'
 const DISK_BYTES = 12 * MIB
 const POINTS_MAX = 7
+/** What a kill takes at most, with what is done and compared after it, on a slow machine. */
+const MS_PER_KILL = 60_000
 
 let at: Workspace
 /** What each point that is sure to be there holds, oldest first. */
@@ -96,5 +98,5 @@ describe(`folds, deletions, collections and backups that are killed (seed ${SEED
     await at.ok('gc', '--rounds', '4')
     for (const point of model) await at.expectDisk('m', point.id, point.bytes)
     expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
-  })
+  }, 60_000 + KILLS * MS_PER_KILL)
 })
