@@ -75,28 +75,32 @@ async function settle(attempt: Attempt, ended: boolean, told: string): Promise<v
 }
 
 describe(`folds, deletions, collections and backups that are killed (seed ${SEED})`, () => {
-  it('leave every point whole, before or after, and nothing to repair', async () => {
-    const random = new SeededBytes(SEED)
-    const first = diskLike(SEED, DISK_BYTES)
-    await at.write('disk', first)
-    await at.ok('backup', 'm', 'vda=disk')
-    model = (await pointIds()).map((id) => ({ id, bytes: first }))
-    const usualMs = await timed(() => at.ok('gc'))
-    for (let kill = 0, round = 0; kill < KILLS; round++) {
-      const attempt = await someAttempt(random, round)
-      // Every third runs to its end, so that chains grow and there is something to fold and to collect.
-      const afterMs = round % 3 === 0 ? 60_000 : random.below(usualMs * 1.5)
-      const ended = await killed(at.options, afterMs, ...attempt.args)
-      if (!ended) kill++
-      const told = `round ${round}: ${attempt.args.join(' ')}, ${ended ? 'ended' : `killed after ${afterMs} ms`}`
-      await settle(attempt, ended, told)
-      const some = model[random.below(model.length)]!
-      await at.expectDisk('m', some.id, some.bytes)
-    }
-    expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
-    for (const point of model) await at.expectDisk('m', point.id, point.bytes)
-    await at.ok('gc', '--rounds', '4')
-    for (const point of model) await at.expectDisk('m', point.id, point.bytes)
-    expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
-  }, 60_000 + KILLS * MS_PER_KILL)
+  it(
+    'leave every point whole, before or after, and nothing to repair',
+    async () => {
+      const random = new SeededBytes(SEED)
+      const first = diskLike(SEED, DISK_BYTES)
+      await at.write('disk', first)
+      await at.ok('backup', 'm', 'vda=disk')
+      model = (await pointIds()).map((id) => ({ id, bytes: first }))
+      const usualMs = await timed(() => at.ok('gc'))
+      for (let kill = 0, round = 0; kill < KILLS; round++) {
+        const attempt = await someAttempt(random, round)
+        // Every third runs to its end, so that chains grow and there is something to fold and to collect.
+        const afterMs = round % 3 === 0 ? 60_000 : random.below(usualMs * 1.5)
+        const ended = await killed(at.options, afterMs, ...attempt.args)
+        if (!ended) kill++
+        const told = `round ${round}: ${attempt.args.join(' ')}, ${ended ? 'ended' : `killed after ${afterMs} ms`}`
+        await settle(attempt, ended, told)
+        const some = model[random.below(model.length)]!
+        await at.expectDisk('m', some.id, some.bytes)
+      }
+      expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
+      for (const point of model) await at.expectDisk('m', point.id, point.bytes)
+      await at.ok('gc', '--rounds', '4')
+      for (const point of model) await at.expectDisk('m', point.id, point.bytes)
+      expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
+    },
+    60_000 + KILLS * MS_PER_KILL,
+  )
 })
