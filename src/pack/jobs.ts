@@ -92,6 +92,8 @@ const WORTH_SAVING = 1 / 32
 interface Contexts {
   readonly compress: binding.CCtx
   readonly decompress: binding.DCtx
+  /** Of frames of which only the beginning is wanted. */
+  readonly stream: binding.DCtx
   level: number
   /** Scratch space for gathering, compressed bytes and decompressed bytes. */
   gather: Uint8Array
@@ -105,6 +107,7 @@ function context(): Contexts {
   contexts ??= {
     compress: new binding.CCtx(),
     decompress: new binding.DCtx(),
+    stream: new binding.DCtx(),
     level: Number.NaN,
     gather: new Uint8Array(0),
     packed: new Uint8Array(0),
@@ -289,8 +292,9 @@ export function runDecode(job: DecodeJob): DecodeResult {
     const length = job.plainLength[frame] ?? 0
     // The usual case, all of a frame is wanted: decompress straight to where it goes.
     const direct = isWhole(job, chunk, end, length)
-    const into = direct ? plain.subarray(at, at + length) : scratch('gather', length).subarray(0, length)
-    const opened = open(bytes, job.codec[frame] ?? 0, into)
+    const needed = direct ? length : neededOf(job, chunk, end, length)
+    const into = direct ? plain.subarray(at, at + length) : scratch('gather', length).subarray(0, needed)
+    const opened = open(bytes, job.codec[frame] ?? 0, into, length)
     for (; chunk < end; chunk++) {
       const size = job.chunkLength[chunk] ?? 0
       const offset = job.chunkOffset[chunk] ?? 0
@@ -317,17 +321,48 @@ function isWhole(job: DecodeJob, first: number, end: number, plainLength: number
   return length === plainLength
 }
 
-function open(bytes: Uint8Array, codec: number, into: Uint8Array): boolean {
+/** Where more of a frame than this is needed, all of it is decompressed: that takes no longer, and proves its length. */
+const START_SHARE_MAX = 0.75
+
+/** Plain bytes of a frame to be decompressed: up to the end of the last chunk that is wanted, or all. */
+function neededOf(job: DecodeJob, first: number, end: number, plainLength: number): number {
+  let needed = 0
+  for (let i = first; i < end; i++)
+    needed = Math.max(needed, (job.chunkOffset[i] ?? 0) + (job.chunkLength[i] ?? 0))
+  return needed > plainLength * START_SHARE_MAX ? plainLength : needed
+}
+
+/** Fills `into` with the first plain bytes of a frame, which has `length` of them. */
+function open(bytes: Uint8Array, codec: number, into: Uint8Array, length: number): boolean {
   if (codec === CODEC_RAW) {
-    if (bytes.length !== into.length) return false
-    into.set(bytes)
+    if (bytes.length !== length) return false
+    into.set(bytes.subarray(0, into.length))
     return true
   }
   try {
-    return context().decompress.decompress(into, bytes) === into.length
+    return into.length === length
+      ? context().decompress.decompress(into, bytes) === length
+      : openStart(bytes, into)
   } catch {
     // The decompressor refuses damaged bytes by throwing: that is an answer, not a failure.
     return false
+  }
+}
+
+/** Block by block, and no block more than it takes; every chunk is checked against its hash afterwards. */
+function openStart(bytes: Uint8Array, into: Uint8Array): boolean {
+  const { stream } = context()
+  try {
+    let produced = 0
+    for (let consumed = 0; produced < into.length; ) {
+      const [, more, taken] = stream.decompressStream(into.subarray(produced), bytes.subarray(consumed))
+      if (more === 0 && taken === 0) return false
+      produced += more
+      consumed += taken
+    }
+    return true
+  } finally {
+    stream.reset(binding.ResetDirective.sessionOnly)
   }
 }
 

@@ -6,6 +6,9 @@ import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 /** Plain bytes of decoded frames that are kept in memory for all readers of a repository. */
 export const FRAME_CACHE_BYTES_MAX = 64 * 1024 * 1024
 
+/** A read of less than this share of a frame gets just its chunks decoded, unless the frame was asked for lately. */
+const SMALL_SHARE = 0.5
+
 /** A frame's chunks, decoded and checked against their hashes. */
 export interface DecodedFrame {
   /** Shared by all readers: never to be changed, nor handed over to a thread. */
@@ -24,6 +27,9 @@ export class FrameCache {
   /** Least recently used first. */
   readonly #kept = new Map<string, DecodedFrame>()
   readonly #loading = new Map<string, Promise<DecodedFrame | undefined>>()
+  /** Frames of which a part was asked for lately, least recent first, and the plain bytes that they would have taken. */
+  readonly #touched = new Map<string, number>()
+  #touchedBytes = 0
   #bytes = 0
   #hits = 0
   #misses = 0
@@ -45,7 +51,7 @@ export class FrameCache {
    * @throws STORE_FAILED
    */
   async frame(directory: PackDirectory, frame: number): Promise<DecodedFrame | undefined> {
-    const name = `${directory.id}.${directory.generation}.${frame}`
+    const name = nameOf(directory, frame)
     const kept = this.#kept.get(name)
     if (kept !== undefined) {
       this.#hits++
@@ -60,6 +66,42 @@ export class FrameCache {
       this.#loading.set(name, loading)
     } else this.#hits++
     return loading
+  }
+
+  /**
+   * Is it worth while to decode all of a frame for `length` bytes of it? It is for large parts, for frames that are here, and for the
+   * second small read in the time that the cache remembers: then there are likely to be more. Small reads at random are not held
+   * up by bytes that nobody wants.
+   */
+  wantsWhole(directory: PackDirectory, frame: number, length: number): boolean {
+    const plainBytes = directory.framePlain[frame] ?? 0
+    const name = nameOf(directory, frame)
+    if (length >= plainBytes * SMALL_SHARE || this.#kept.has(name) || this.#loading.has(name)) return true
+    const touched = this.#touched.get(name)
+    if (touched !== undefined) {
+      this.#touched.delete(name)
+      this.#touchedBytes -= touched
+      return true
+    }
+    this.#touched.set(name, plainBytes)
+    this.#touchedBytes += plainBytes
+    for (const [oldest, bytes] of this.#touched) {
+      if (this.#touchedBytes <= this.#bytesMax) break
+      this.#touched.delete(oldest)
+      this.#touchedBytes -= bytes
+    }
+    return false
+  }
+
+  /** Lets in what decodes a part of a frame, as many at once as decode whole ones. */
+  async alone<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#misses++
+    await this.#gate.enter()
+    try {
+      return await work()
+    } finally {
+      this.#gate.leave()
+    }
   }
 
   async #load(directory: PackDirectory, frame: number, name: string): Promise<DecodedFrame | undefined> {
@@ -87,6 +129,10 @@ export class FrameCache {
       this.#bytes -= oldest.plain.byteLength
     }
   }
+}
+
+function nameOf({ id, generation }: PackDirectory, frame: number): string {
+  return `${id}.${generation}.${frame}`
 }
 
 async function decodeFrame(

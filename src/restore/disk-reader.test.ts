@@ -95,6 +95,40 @@ describe('memory', () => {
     reader.close()
   })
 
+  it('decodes only what is wanted of a frame at the first small read, and keeps all of it from the second on', async () => {
+    const repository = await openInMemory(await newStore())
+    const bytes = diskLike('touched', 2 * MIB)
+    await backUpBytes(repository, 'm', bytes)
+    const reader = await readerOf(repository)
+    const cache = frameCacheOf(repository)
+    const SMALL = 4 * KIB
+    for (const at of [SMALL, 3 * SMALL])
+      expectSame(await reader.read(at, SMALL), bytes.subarray(at, at + SMALL), `at ${at}`)
+    const { bytes: kept, misses, hits } = cache.figures
+    expect({ misses, hits }).toEqual({ misses: 2, hits: 0 })
+    expect(kept).toBeGreaterThan(SMALL)
+    expectSame(await reader.read(0, SMALL), bytes.subarray(0, SMALL), 'from the frame that is kept')
+    expect(cache.figures).toMatchObject({ misses: 2, hits: 1 })
+    reader.close()
+  })
+
+  it('does not remember for ever which frames were read a little of', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('forgotten', 4 * MIB))
+    const reader = await readerOf(repository)
+    const directory = await repository.catalog.directory(
+      reader.extents.packs.idOf(reader.extents.pack[0] ?? 0),
+    )
+    expect(directory.frameCount).toBeGreaterThan(1)
+    const cache = new FrameCache(repository, directory.framePlain[0] ?? 0)
+    expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 1, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 0, 100)).toBe(true)
+    expect(cache.wantsWhole(directory, 0, directory.framePlain[0] ?? 0)).toBe(true)
+    reader.close()
+  })
+
   it('ends a stream when it is told to', async () => {
     const repository = await openInMemory(await newStore())
     await backUpBytes(repository, 'm', noise('ended', 2 * MIB))

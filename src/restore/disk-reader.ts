@@ -174,6 +174,8 @@ export class DiskReader {
     const { source, length } = part
     if (source === undefined) return NOTHING.subarray(0, length)
     const { directory, frame, chunk, position } = source
+    if (!this.#frames.wantsWhole(directory, frame, length))
+      return this.#frames.alone(() => this.#loadAlone(part, directory, position))
     const decoded = await this.#frames.frame(directory, frame)
     const bytes = decoded && bytesIn(decoded, directory, chunk, position, length)
     if (bytes === undefined) return this.#loadAlone(part, directory, position)
