@@ -333,7 +333,7 @@ function neededOf(job: DecodeJob, first: number, end: number, plainLength: numbe
 }
 
 /** Fills `into` with the first plain bytes of a frame, which has `length` of them. */
-function open(bytes: Uint8Array, codec: number, into: Uint8Array, length: number): boolean {
+function open(bytes: Uint8Array, codec: number, into: Uint8Array, length = into.length): boolean {
   if (codec === CODEC_RAW) {
     if (bytes.length !== length) return false
     into.set(bytes.subarray(0, into.length))

@@ -11,14 +11,21 @@ import { KeyedMutex } from '../mutex.js'
 export class AfterCommit {
   readonly #repository: Repository
   readonly #log: Logger
+  readonly #onRemoved: (machine: string, removed: readonly string[]) => Promise<void>
   readonly #turn = new KeyedMutex()
   readonly #waiting = new Set<string>()
   readonly #running = new Set<Promise<void>>()
   #stopped = false
 
-  constructor(repository: Repository, log: Logger) {
+  /** @param onRemoved  told of the points that retention removed */
+  constructor(
+    repository: Repository,
+    log: Logger,
+    onRemoved: (machine: string, removed: readonly string[]) => Promise<void>,
+  ) {
     this.#repository = repository
     this.#log = log
+    this.#onRemoved = onRemoved
   }
 
   /** To be called once the point is durable. */
@@ -48,7 +55,9 @@ export class AfterCommit {
     }
     try {
       const removed = await retainAfterBackup(this.#repository, machine)
-      if (removed !== undefined && removed.length > 0) this.#log.info({ machine, removed }, 'retention')
+      if (removed === undefined || removed.length === 0) return
+      this.#log.info({ machine, removed }, 'retention')
+      await this.#onRemoved(machine, removed)
     } catch (error) {
       this.#log.error({ machine, err: error }, 'the point is safe, but retention failed')
     }

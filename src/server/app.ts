@@ -18,6 +18,9 @@ export const URL_LENGTH_MAX = 4096
 /** What the log says of requests that come every few seconds. */
 const QUIET: readonly string[] = ['health', 'ready', 'metrics']
 
+/** Problems from 500 on that are no trouble of the service's: it does as it is told. */
+const AS_MEANT: readonly string[] = ['SERVICE_STOPPING', 'QUOTA_EXCEEDED']
+
 /** One request on its way. */
 interface Visit {
   readonly id: string
@@ -209,7 +212,7 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   const problem = problemOf(error, visit?.id)
   if (visit !== undefined) visit.facts['code'] = problem.code
   const gone = request.socket.destroyed || response.destroyed
-  const isTrouble = problem.status >= 500 && problem.code !== 'SERVICE_STOPPING'
+  const isTrouble = problem.status >= 500 && !AS_MEANT.includes(problem.code)
   if (isTrouble && !gone) visit?.log.error({ request: visit.id, err: error }, 'a request failed')
   if (response.headersSent || gone) {
     // What was promised cannot be kept: only a cut connection says so.

@@ -51,8 +51,11 @@ export async function createFor(
 }
 
 /** What follows a commit. */
-export function noteCommitted({ quotas, afterCommit }: Service, { machine, storedBytes }: PointResult): void {
-  quotas.committed(machine, storedBytes)
+export function noteCommitted(
+  { quotas, afterCommit }: Service,
+  { machine, changedBytes }: PointResult,
+): void {
+  quotas.committed(machine, changedBytes)
   afterCommit.note(machine)
 }
 

@@ -101,7 +101,9 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     limits: new Limits(config, () => repository.environment.now()),
     quotas: new Quotas(config, repository, log),
     sessions,
-    afterCommit: new AfterCommit(repository, log),
+    afterCommit: new AfterCommit(repository, log, (machine, removed) =>
+      audit.event('retention', { machine, removed }),
+    ),
     log,
     isStopping: () => stopping,
   }

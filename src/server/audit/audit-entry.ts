@@ -4,7 +4,9 @@ import * as z from 'zod'
 export const auditEntrySchema = z
   .looseObject({
     time: z.iso.datetime(),
-    action: z.string().meta({ description: 'The operationId of the route; or start, stop, login, jobEnded' }),
+    action: z
+      .string()
+      .meta({ description: 'The operationId of the route; or start, stop, login, jobEnded, retention' }),
     request: z.string().optional().meta({ description: "The request's number in the service's log" }),
     token: z.string().optional().meta({ description: 'Id of the token' }),
     tokenName: z.string().optional(),

@@ -4,10 +4,12 @@ import { EverfoldError } from '../../errors.js'
 import { account } from '../../merge/account.js'
 import { machineSetting, type ServiceConfig } from '../config/service-config.js'
 
-/** An account is made anew before anybody is refused, unless it is as young as this; */
+/** An account is made anew before anybody is refused, unless the machine's chain is what it was and the account is as young as this; */
 const FRESH_MS = 30_000
 /** and in the background, where points came since, when it is as old as this: it knows what is shared by now. */
 const STALE_MS = 3_600_000
+/** Machines that are remembered as refused. */
+const REFUSED_MAX = 10_000
 
 /**
  * How much of the store the points of each machine may keep. What they keep is known from an account over all runs, and what came since;
@@ -20,6 +22,8 @@ export class Quotas {
   #kept: ReadonlyMap<string, number> = new Map()
   #since = new Map<string, number>()
   #madeMs = Number.NEGATIVE_INFINITY
+  /** By machine: its chain state when somebody was refused last. */
+  readonly #refusedAt = new Map<string, number>()
   #making: Promise<void> | undefined
 
   constructor(config: ServiceConfig, repository: Repository, log: Logger) {
@@ -43,9 +47,20 @@ export class Quotas {
     if (quota === undefined) return
     const isReached = (): boolean => this.#bytesOf(machine) + openBytes >= quota
     const ageMs = this.#repository.environment.monotonicMs() - this.#madeMs
-    if (this.#madeMs === Number.NEGATIVE_INFINITY || (isReached() && ageMs > FRESH_MS)) await this.#account()
+    const isFirst = this.#madeMs === Number.NEGATIVE_INFINITY
+    if (isFirst) await this.#account()
     else if (ageMs > STALE_MS && this.#since.size > 0) this.#account().catch(() => undefined)
     if (!isReached()) return
+    const sequence =
+      (await this.#repository.chains.find(machine).catch(() => undefined))?.state.sequence ?? -1
+    const isKnown = isFirst || (ageMs <= FRESH_MS && this.#refusedAt.get(machine) === sequence)
+    if (!isKnown) await this.#account()
+    if (!isReached()) {
+      this.#refusedAt.delete(machine)
+      return
+    }
+    if (this.#refusedAt.size >= REFUSED_MAX) this.#refusedAt.clear()
+    this.#refusedAt.set(machine, sequence)
     const keptBytes = this.#bytesOf(machine)
     throw new EverfoldError(
       'QUOTA_EXCEEDED',
@@ -55,9 +70,12 @@ export class Quotas {
     )
   }
 
-  /** A point was committed. @param storedBytes  that it brought */
-  committed(machine: string, storedBytes: number): void {
-    this.#since.set(machine, (this.#since.get(machine) ?? 0) + storedBytes)
+  /**
+   * A point was committed.
+   * @param changedBytes  that it brought: it cannot keep more, with what the store had already. Too much is made good by the next account
+   */
+  committed(machine: string, changedBytes: number): void {
+    this.#since.set(machine, (this.#since.get(machine) ?? 0) + changedBytes)
   }
 
   #bytesOf(machine: string): number {
