@@ -1,5 +1,6 @@
 /** Limits of uploads to the real service: rates, sizes, sessions, quotas; and what the audit log says of them. */
 
+import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { KIB, MIB, noise } from './disk-bytes.js'
 import type { Json } from './everfold.js'
@@ -14,6 +15,7 @@ tokens:
     bytesPerSecond: { in: 1MiB }
   - match: small
     upload: 1MiB
+    uploads: 2
     sessions: 2
 machines:
   - match: q*
@@ -87,7 +89,7 @@ describe('an upload', () => {
         method: 'PUT',
         body: endless,
         duplex: 'half',
-      } as RequestInit)
+      })
       .then(
         (response) => response.status,
         () => 'cut',
@@ -96,6 +98,37 @@ describe('an upload', () => {
     expect([413, 'cut']).toContain(answer)
     await small.put(session, 'vda', MIB, bytes.subarray(MIB))
     await small.commit(session)
+  })
+
+  it('is one of so many of its token, also where they send next to nothing; the others go on', async () => {
+    const small = await uploaderNamed('small')
+    const { session } = await small.begin('drip1', oneDisk(MIB))
+    const data = (offset: number): string => `/v1/sessions/${session}/disks/vda/data?offset=${offset}`
+    const dripping: Socket[] = []
+    for (const offset of [0, 10]) {
+      const socket = connect(served.port, '127.0.0.1')
+      socket.once('error', () => undefined)
+      const head = `PUT ${data(offset)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${small.token}\r\nContent-Length: 10`
+      socket.write(`${head}\r\n\r\nx`)
+      dripping.push(socket)
+    }
+    const init = { method: 'PUT', body: Buffer.from('0123456789') }
+    let status = 200
+    // Until both have come as far as that.
+    while (status !== 429) {
+      const response = await served.fetch(data(20), small.token, init)
+      status = response.status
+      await response.text()
+    }
+    const { session: other } = await admin.begin('drip2', oneDisk(MIB))
+    await admin.put(other, 'vda', 0, noise('others', MIB))
+    for (const socket of dripping) socket.destroy()
+    while (status !== 200) {
+      const response = await served.fetch(data(20), small.token, init)
+      status = response.status
+      await response.text()
+    }
+    await small.drop(session)
   })
 
   it('is one of so many sessions of its token', async () => {
@@ -171,7 +204,7 @@ describe('the audit log', () => {
       [201, undefined],
     ])
     expect(await entries('action=putData')).toEqual([])
-    expect(await entries('action=dropSession')).toHaveLength(1)
+    expect(await entries('action=dropSession')).toHaveLength(2)
     await served.ok('/v1/machines/fast1/retention', admin.token, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/json' },

@@ -65,7 +65,9 @@ export class Metrics {
       'How far apart its points should be at the most, where the configuration says it',
       ['machine'],
     )
-    this.#places = gauge('everfold_places_taken', 'Requests, and disks being sent, at this moment', ['kind'])
+    this.#places = gauge('everfold_places_taken', 'Requests, disks being sent and uploads at this moment', [
+      'kind',
+    ])
     this.#jobDone = gauge('everfold_job_done_timestamp_seconds', 'When a job of this kind was done last', [
       'kind',
     ])

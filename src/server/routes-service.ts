@@ -38,7 +38,8 @@ const metrics = route({
   query: noQuery,
   answers: { 200: { description: 'In the text format', content: { 'text/plain': null } } },
   handle: async ({ metrics, limits }) => {
-    for (const kind of ['requests', 'reads'] as const) metrics.placesTaken(kind, limits.taken(kind))
+    for (const kind of ['requests', 'reads', 'uploads'] as const)
+      metrics.placesTaken(kind, limits.taken(kind))
     return metrics.text()
   },
 })

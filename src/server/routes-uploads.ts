@@ -109,7 +109,7 @@ async function receiveImage(service: Service, session: Session, call: UploadCall
 }
 
 /** What of a call says how its body is to be taken. */
-type UploadCall = Pick<Call<unknown, unknown, unknown>, 'request' | 'token' | 'pace'>
+type UploadCall = Pick<Call<unknown, unknown, unknown>, 'request' | 'response' | 'token' | 'pace'>
 
 /**
  * Hands a body to an upload. What had come of one that breaks off is kept: the client goes on from there.
@@ -119,10 +119,12 @@ export async function receive(
   { sessions, limits, quotas }: Service,
   session: Session,
   disk: number,
-  { request, token, pace }: UploadCall,
+  { request, response, token, pace }: UploadCall,
   feed: (upload: Upload, body: AsyncIterable<Uint8Array>) => Promise<void>,
 ): Promise<UploadResult> {
   const { machine } = session.begin
+  if (token === undefined) throw new Error('an upload is of a token')
+  response.once('close', limits.take('uploads', token))
   await quotas.check(machine, sessions.broughtBytes(machine))
   const body = bodyOf(request, limits.bodyMax('upload', token), pace, sessions.parking)
   const admitted = await sessions.upload(session, disk)

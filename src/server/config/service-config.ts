@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { UPLOADS_MAX } from '../../chain/session/sessions.js'
 import { isTimeZone } from '../../merge/retention-periods.js'
 import { coversMachine } from '../roles.js'
 import { count, duration, filePath, listenAddress, size, timeOfDay } from './values.js'
@@ -48,6 +49,7 @@ export type RatesConfig = z.output<typeof rates>
 const shared = {
   requests: count(1, 100_000).optional(),
   reads: count(1, 1000).optional(),
+  uploads: count(1, UPLOADS_MAX).optional(),
   sessions: count(1, 10_000).optional(),
   body: size(1024, 16 * 1024 * 1024).optional(),
   upload: size(1024 * 1024).optional(),

@@ -1,3 +1,4 @@
+import { UPLOADS_MAX } from '../../chain/session/sessions.js'
 import { TIME_ZONE_DEFAULT } from '../../merge/retention-policy.js'
 import { BODY_BYTES_MAX } from '../body.js'
 import { type RatesConfig, type ServiceConfig, tokenSetting } from '../config/service-config.js'
@@ -17,7 +18,7 @@ export const SHARE_OF_ONE = 0.75
 /** Tokens whose rates are remembered. */
 const TOKENS_REMEMBERED_MAX = 1000
 
-type Kind = 'requests' | 'reads'
+type Kind = 'requests' | 'reads' | 'uploads'
 
 /** What the service, and each token, may take at once and per second. */
 export class Limits {
@@ -37,11 +38,13 @@ export class Limits {
     this.#max = {
       requests: limits.requests ?? REQUESTS_MAX,
       reads: limits.reads ?? SENDING_MAX,
+      uploads: limits.uploads ?? UPLOADS_MAX,
       sessions: limits.sessions ?? SESSIONS_MAX,
     }
     this.#places = {
       requests: new Places('requests', this.#max.requests),
       reads: new Places('disks being sent', this.#max.reads),
+      uploads: new Places('uploads', this.#max.uploads),
     }
     this.#rates = this.#ratesOf(limits.bytesPerSecond)
   }
