@@ -3,7 +3,7 @@ import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { SimulationFailure } from './failure.js'
 import { finish } from './finish.js'
-import type { ModelMachine } from './model.js'
+import type { ModelMachine, PointContent } from './model.js'
 import { operate } from './operations.js'
 import type { Fault, FaultKind, Life, Step } from './plan.js'
 import { Random } from './random.js'
@@ -133,7 +133,12 @@ async function compareUnknown(world: World, machine: ModelMachine): Promise<void
 function isCandidate(machine: ModelMachine, id: string): boolean {
   const known = machine.contents.get(id)
   // Not yet restored: it will be compared with the candidates when it is.
-  return machine.candidates().some((content) => known === undefined || content === known)
+  return machine.candidates().some((content) => known === undefined || isSame(content, known))
+}
+
+/** Two backups may have seen the same bytes: either may have made the point. */
+function isSame(a: PointContent, b: PointContent): boolean {
+  return a.size === b.size && [...a].every(([disk, bytes]) => b.get(disk)?.equals(bytes) === true)
 }
 
 async function pointIds(world: World, machine: ModelMachine): Promise<string[]> {
