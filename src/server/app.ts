@@ -5,6 +5,7 @@ import { checkName } from '../names.js'
 import { ACCESS, requireMachine } from './access.js'
 import { readBody } from './body.js'
 import type { Pace } from './limits/pace.js'
+import { untilClosed } from './limits/places.js'
 import { Login } from './login.js'
 import { PROBLEM_TYPE, type Problem, problemOf } from './problem.js'
 import type { Answer, Facts, Route } from './route.js'
@@ -65,7 +66,7 @@ export async function makeApp(service: Service): Promise<Express> {
     const address = request.socket.remoteAddress ?? ''
     const token = await login.check(request.headers.authorization, address)
     visitOf(visits, request).token = token
-    response.once('close', service.limits.take('requests', token))
+    untilClosed(response, service.limits.take('requests', token))
     next()
   })
   for (const route of closed) add(route)

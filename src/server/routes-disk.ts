@@ -12,6 +12,7 @@ import { type ByteRange, changedRanges, dataAndZeros } from '../restore/disk-rea
 import { extentsSchema } from './answers.js'
 import { sendJsonList } from './json-list.js'
 import type { Pace } from './limits/pace.js'
+import { untilClosed } from './limits/places.js'
 import { parseRange, rangeHolds, tagMatches, type WantedRange } from './range.js'
 import { diskParams, noQuery, pointName, type Route, route, wholeNumber } from './route.js'
 import type { Service } from './service.js'
@@ -110,8 +111,8 @@ async function sending(
     await work()
   } finally {
     // What is on its way to a client that takes its time is still held.
-    if (!response.writableEnded || response.writableFinished || response.closed) giveBack()
-    else response.once('close', giveBack)
+    if (response.writableEnded && !response.writableFinished) untilClosed(response, giveBack)
+    else giveBack()
   }
 }
 

@@ -5,6 +5,7 @@ import type { Upload, UploadResult } from '../chain/session/upload.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { NOTE_LENGTH_MAX } from '../names.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
+import { untilClosed } from './limits/places.js'
 import { type Call, machineDiskParams, type Route, route, sessionDiskParams, wholeNumber } from './route.js'
 import type { Service } from './service.js'
 import { committedSchema, consistencySchema, receivedSchema } from './session-answers.js'
@@ -124,7 +125,7 @@ export async function receive(
 ): Promise<UploadResult> {
   const { machine } = session.begin
   if (token === undefined) throw new Error('an upload is of a token')
-  response.once('close', limits.take('uploads', token))
+  untilClosed(response, limits.take('uploads', token))
   await quotas.check(machine, sessions.broughtBytes(machine))
   const body = bodyOf(request, limits.bodyMax('upload', token), pace, sessions.parking)
   const admitted = await sessions.upload(session, disk)

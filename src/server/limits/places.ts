@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { EverfoldError } from '../../errors.js'
 
 /** How many of a kind there may be at once, in all and of each token. */
@@ -38,4 +39,10 @@ export class Places {
 
 function tooMany(what: string): EverfoldError {
   return new EverfoldError('TOO_MANY_REQUESTS', `${what}. Try again in a moment.`)
+}
+
+/** Gives a place back once an answer is through, or its client has gone, which may have been before this. */
+export function untilClosed(response: ServerResponse, giveBack: () => void): void {
+  if (response.closed) giveBack()
+  else response.once('close', giveBack)
 }
