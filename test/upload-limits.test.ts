@@ -1,6 +1,7 @@
 /** Limits of uploads to the real service: rates, sizes, sessions, quotas; and what the audit log says of them. */
 
 import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { KIB, MIB, noise } from './disk-bytes.js'
 import type { Json } from './everfold.js'
@@ -112,22 +113,18 @@ describe('an upload', () => {
       socket.write(`${head}\r\n\r\nx`)
       dripping.push(socket)
     }
+    const uploads = async (): Promise<string | undefined> =>
+      /^everfold_places_taken\{kind="uploads"\} (\d+)$/m.exec(
+        await (await served.fetch('/metrics', admin.token)).text(),
+      )?.[1]
+    while ((await uploads()) !== '2') await sleep(10)
     const init = { method: 'PUT', body: Buffer.from('0123456789') }
-    let status = 200
-    // Until both have come as far as that.
-    while (status !== 429) {
-      const response = await served.fetch(data(20), small.token, init)
-      status = response.status
-      await response.text()
-    }
+    await served.fails('TOO_MANY_REQUESTS', data(20), small.token, init)
     const { session: other } = await admin.begin('drip2', oneDisk(MIB))
     await admin.put(other, 'vda', 0, noise('others', MIB))
     for (const socket of dripping) socket.destroy()
-    while (status !== 200) {
-      const response = await served.fetch(data(20), small.token, init)
-      status = response.status
-      await response.text()
-    }
+    while ((await uploads()) !== '0') await sleep(10)
+    await served.ok(data(20), small.token, init)
     await small.drop(session)
   })
 
