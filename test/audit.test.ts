@@ -43,7 +43,7 @@ describe('the audit log of a service', () => {
     const point = `/v1/machines/web1/points/${ids[1] ?? ''}`
     await served.post(`${point}/pin`, token, { reason: 'kept' })
     await served.fails('POINT_PINNED', point, token, { method: 'DELETE' })
-    await served.ok(`/v1/machines/web1/points/${ids[0] ?? ''}`, token, { method: 'DELETE' })
+    await served.ok('/v1/machines/web1/points/parent', token, { method: 'DELETE' })
     await served.fails('FORBIDDEN', '/v1/machines/web1?confirm=web1', token, { method: 'DELETE' })
     await served.fails('FORBIDDEN', '/v1/audit', token)
     const who = { token: operator.id, tokenName: 'night shift', role: 'operator', machine: 'web1' }
@@ -53,7 +53,13 @@ describe('the audit log of a service', () => {
     expect(mine).toEqual([
       expect.objectContaining({ action: 'readAudit', status: 403, code: 'FORBIDDEN' }),
       expect.objectContaining({ ...who, action: 'deleteMachine', status: 403, code: 'FORBIDDEN' }),
-      expect.objectContaining({ ...who, action: 'deletePoint', status: 200, removed: [ids[0]] }),
+      expect.objectContaining({
+        ...who,
+        action: 'deletePoint',
+        status: 200,
+        point: ids[0],
+        removed: [ids[0]],
+      }),
       expect.objectContaining({
         ...who,
         action: 'deletePoint',
@@ -112,6 +118,8 @@ describe('the audit log of a service', () => {
     expect(await entries(`?since=${until}&limit=10000`)).toEqual(
       all.entries.filter((entry: Json) => entry.time >= times[2]),
     )
+    // A point is found by what removed it, too.
+    expect((await entries(`?point=${ids[2] ?? ''}`)).map((entry) => entry.action)).toEqual(['jobEnded'])
     expect((await entries(`?machine=web1&point=${ids[1] ?? ''}`)).map((entry) => entry.action)).toEqual([
       'deletePoint',
       'pinPoint',

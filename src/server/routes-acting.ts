@@ -53,6 +53,8 @@ const removePoint = route({
   answers: { 200: { description: 'What was done', content: { 'application/json': foldSchema } } },
   handle: async ({ repository }, { params, facts }) => {
     const result = await deletePoint(repository, params.machine, params.point)
+    const [removed] = result.removed
+    if (removed !== undefined) facts.point = removed
     facts['removed'] = result.removed
     return { json: result }
   },

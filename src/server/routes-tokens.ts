@@ -31,6 +31,8 @@ const createToken = route({
       ...(expiresAt === undefined ? {} : { expiresMs: Date.parse(expiresAt) }),
     })
     facts['created'] = created.id
+    facts['createdName'] = created.name
+    facts['createdRole'] = created.role
     return { status: 201, json: created }
   },
 })

@@ -56,10 +56,17 @@ function entryIn(line: string): AuditEntry | undefined {
 function isWanted(entry: AuditEntry, query: AuditQuery): boolean {
   const { machine, point, token, action, sinceMs, untilMs } = query
   if (machine !== undefined && entry.machine !== machine) return false
-  if (point !== undefined && entry.point !== point) return false
+  if (point !== undefined && entry.point !== point && !removed(entry).includes(point)) return false
   if (token !== undefined && entry.token !== token && entry.tokenName !== token) return false
   if (action !== undefined && entry.action !== action) return false
   if (sinceMs === undefined && untilMs === undefined) return true
   const atMs = Date.parse(entry.time)
   return atMs >= (sinceMs ?? -Infinity) && atMs < (untilMs ?? Infinity)
+}
+
+/** Points that went, of one machine or, in a job, of several. */
+function removed(entry: AuditEntry): unknown[] {
+  const points = entry['removed']
+  if (Array.isArray(points)) return points
+  return typeof points === 'object' && points !== null ? Object.values(points).flat() : []
 }
