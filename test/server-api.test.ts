@@ -255,6 +255,8 @@ const ALLOWED: Readonly<Record<string, readonly Role[]>> = {
   commitSession: ['backup', 'admin'],
   putData: ['backup', 'admin'],
   putImage: ['backup', 'admin'],
+  putStream: ['backup', 'admin'],
+  offerChunks: ['backup', 'admin'],
   startJob: ['operator', 'admin'],
   listJobs: ['operator', 'admin'],
   getJob: ['operator', 'admin'],

@@ -60,6 +60,8 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   commitSession: UPLOAD,
   putData: UPLOAD,
   putImage: UPLOAD,
+  putStream: UPLOAD,
+  offerChunks: UPLOAD,
   startJob: CHANGE,
   listJobs: CHANGE,
   getJob: CHANGE,

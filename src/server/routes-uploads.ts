@@ -1,15 +1,14 @@
 import * as z from 'zod'
 import type { Session } from '../chain/session/session.js'
 import { isOpen } from '../chain/session/sessions.js'
-import type { Upload, UploadResult } from '../chain/session/upload.js'
-import { EverfoldError, isEverfoldError } from '../errors.js'
+import { EverfoldError } from '../errors.js'
 import { NOTE_LENGTH_MAX } from '../names.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
-import { untilClosed } from './limits/places.js'
-import { type Call, machineDiskParams, type Route, route, sessionDiskParams, wholeNumber } from './route.js'
+import { receive, type UploadCall } from './receive.js'
+import { machineDiskParams, type Route, route, sessionDiskParams, wholeNumber } from './route.js'
 import type { Service } from './service.js'
 import { committedSchema, consistencySchema, receivedSchema } from './session-answers.js'
-import { bodyOf, checkUploadType, idempotencyKeyOf, lengthOf } from './upload-body.js'
+import { checkUploadType, idempotencyKeyOf, lengthOf } from './upload-body.js'
 
 const BYTES = 'application/octet-stream'
 
@@ -107,37 +106,6 @@ async function receiveImage(service: Service, session: Session, call: UploadCall
   })
   if (receivedBytes === 0) throw noBytes()
   return receivedBytes
-}
-
-/** What of a call says how its body is to be taken. */
-type UploadCall = Pick<Call<unknown, unknown, unknown>, 'request' | 'response' | 'token' | 'pace'>
-
-/**
- * Hands a body to an upload. What had come of one that breaks off is kept: the client goes on from there.
- * @returns what came, once it is durable
- */
-export async function receive(
-  { sessions, limits, quotas }: Service,
-  session: Session,
-  disk: number,
-  { request, response, token, pace }: UploadCall,
-  feed: (upload: Upload, body: AsyncIterable<Uint8Array>) => Promise<void>,
-): Promise<UploadResult> {
-  const { machine } = session.begin
-  if (token === undefined) throw new Error('an upload is of a token')
-  untilClosed(response, limits.take('uploads', token))
-  await quotas.check(machine, sessions.broughtBytes(machine))
-  const body = bodyOf(request, limits.bodyMax('upload', token), pace, sessions.parking)
-  const admitted = await sessions.upload(session, disk)
-  try {
-    await feed(admitted.upload, body)
-  } catch (error) {
-    const brokeOff = isEverfoldError(error, 'CANCELLED', 'SERVICE_STOPPING', 'REQUEST_TIMEOUT')
-    // Nobody is told whether that worked: the client asks what has arrived.
-    await (brokeOff ? admitted.finish() : admitted.abandon()).catch(() => undefined)
-    throw error
-  }
-  return admitted.finish()
 }
 
 function checkEnd(end: number, sizeBytes: number): void {

@@ -2,6 +2,7 @@ import { ACCESS } from './access.js'
 import type { Route } from './route.js'
 import { actingRoutes } from './routes-acting.js'
 import { auditRoutes } from './routes-audit.js'
+import { chunkRoutes } from './routes-chunks.js'
 import { diskRoutes } from './routes-disk.js'
 import { figureRoutes } from './routes-figures.js'
 import { jobRoutes } from './routes-jobs.js'
@@ -19,6 +20,7 @@ const others = [
   ...retentionRoutes,
   ...sessionRoutes,
   ...uploadRoutes,
+  ...chunkRoutes,
   ...tokenRoutes,
   ...auditRoutes,
 ]

@@ -14,7 +14,7 @@ const REMEMBERED_MAX = 10_000
 const READING: readonly string[] = ['readDisk', 'listExtents']
 
 /** Data of uploads, of which there is much: their sessions and points are noted. */
-const DATA: readonly string[] = ['putData']
+const DATA: readonly string[] = ['putData', 'putStream', 'offerChunks']
 
 /** A request that was answered, or is about to be. */
 export interface Audited {
