@@ -12,6 +12,7 @@ import { editImage, GiB, type Image, KiB, MiB, makeImage, requireSpace } from '.
 import { everfoldMain } from './paths.js'
 import { realFiles } from './real-files.js'
 import { formatBytes, formatRatio, formatTable } from './report.js'
+import { type ServiceProcess, startService, stopService } from './service-process.js'
 
 /** What `everfold backup --json` says, as far as it is shown here. */
 const backupReport = z.object({
@@ -53,12 +54,16 @@ function heading(text: string): void {
 class Quickstart {
   readonly #work: string
   readonly #sizeBytes: number
+  readonly #embedded: boolean
   readonly #startMs = performance.now()
+  /** What tells commands where the repository or the service is. */
+  #where: Readonly<Record<string, string>> = { EVERFOLD_REPO: 'repository' }
   #feedExplained = false
 
-  constructor(work: string, sizeBytes: number) {
+  constructor(work: string, sizeBytes: number, embedded: boolean) {
     this.#work = work
     this.#sizeBytes = sizeBytes
+    this.#embedded = embedded
   }
 
   async run(): Promise<void> {
@@ -66,8 +71,30 @@ class Quickstart {
     requireSpace(this.#work, dataBytes * spaceShare, 'set TMPDIR to a folder with more room')
     const edits = await this.#makeImage(dataBytes)
 
-    heading('A full backup')
+    heading(this.#embedded ? 'A repository' : 'A repository, and a service for it')
     await this.#everfold('init', 'repository')
+    const service = this.#embedded ? undefined : await this.#serve()
+    await this.#takeAndRestore(edits)
+    if (service !== undefined) {
+      await stopService(service)
+      say('  the service has stopped')
+    }
+    const took = Math.round((performance.now() - this.#startMs) / 1000)
+    say(`All this took ${took} s, and is removed now. By hand: see README.md.`)
+  }
+
+  /** From here on, commands go through a service: that of this computer, as it could be on another. */
+  async #serve(): Promise<ServiceProcess> {
+    say('  $ everfold serve --repo repository --listen 127.0.0.1:0')
+    const service = await startService(this.#path('repository'))
+    say(`  it listens on ${service.url}, after ${seconds(service.startSeconds)}`)
+    say(`  $ export EVERFOLD_SERVER=${service.url} EVERFOLD_TOKEN=${service.token.slice(0, 18)}…`)
+    this.#where = { EVERFOLD_SERVER: service.url, EVERFOLD_TOKEN: service.token, EVERFOLD_REPO: '' }
+    return service
+  }
+
+  async #takeAndRestore(edits: readonly Edit[]): Promise<void> {
+    heading('A full backup')
     const backups = [await this.#backup()]
     for (const [number, edit] of edits.entries()) {
       heading(`Change ${number + 1} of ${edits.length}: ${edit.title}`)
@@ -78,7 +105,7 @@ class Quickstart {
     for (const backup of backups) await this.#restore(backup)
 
     heading('The repository verified')
-    const found = await this.#everfold('verify', '--repo', 'repository')
+    const found = await this.#everfold('verify')
     for (const line of found.trim().split('\n')) say(`  ${line}`)
     this.#summarise(backups)
   }
@@ -120,10 +147,7 @@ class Quickstart {
   }
 
   async #backup(...options: string[]): Promise<Backup> {
-    const output = await this.#everfold(
-      ...['backup', 'server', `sda=${disk}`, ...options],
-      ...['--repo', 'repository', '--json'],
-    )
+    const output = await this.#everfold('backup', 'web1', `sda=${disk}`, ...options, '--json')
     const report = backupReport.parse(JSON.parse(output))
     say(
       `  ${report.kind} ${report.point}: ${formatBytes(report.storedBytes)} stored in ${seconds(report.seconds)}`,
@@ -134,7 +158,7 @@ class Quickstart {
   async #restore({ report, imageHash }: Backup): Promise<void> {
     const output = 'restored.img'
     const startMs = performance.now()
-    await this.#everfold('restore', 'server', report.point, `sda=${output}`, '--repo', 'repository')
+    await this.#everfold('restore', 'web1', report.point, `sda=${output}`)
     const took = seconds((performance.now() - startMs) / 1000)
     const restoredHash = await this.#hash(output)
     if (restoredHash !== imageHash) {
@@ -165,11 +189,9 @@ class Quickstart {
     )
     const stored = formatBytes(backups.reduce((total, { report }) => total + report.storedBytes, 0))
     const logical = formatBytes(this.#sizeBytes * backups.length)
-    const took = Math.round((performance.now() - this.#startMs) / 1000)
     say(
       `${backups.length} points, ${logical} as plain images, kept in ${stored}; each restored and identical.`,
     )
-    say(`All this took ${took} s, and is removed now. By hand: see README.md.`)
   }
 
   #path(name: string): string {
@@ -177,7 +199,7 @@ class Quickstart {
   }
 
   async #program(program: string, ...args: string[]): Promise<string> {
-    return (await run({ program, args, cwd: this.#work })).stdout
+    return (await run({ program, args, cwd: this.#work, env: this.#where })).stdout
   }
 
   async #everfold(...args: string[]): Promise<string> {
@@ -200,13 +222,17 @@ function seconds(value: number): string {
 async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
-    options: { work: { type: 'string' }, 'size-gib': { type: 'string', default: '2' } },
+    options: {
+      work: { type: 'string' },
+      'size-gib': { type: 'string', default: '2' },
+      embedded: { type: 'boolean', default: false },
+    },
   })
   if (values.work === undefined) throw new Error('Run scripts/quickstart: it makes the folder to work in')
   const sizeGib = Number(values['size-gib'])
   if (!(sizeGib > 0)) throw new Error(`--size-gib takes a number above 0, not "${values['size-gib']}"`)
   const sizeBytes = Math.max(1, Math.round((sizeGib * GiB) / MiB)) * MiB
-  await new Quickstart(realpathSync(values.work), sizeBytes).run()
+  await new Quickstart(realpathSync(values.work), sizeBytes, values.embedded).run()
 }
 
 exitOnSignals()

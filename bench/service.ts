@@ -1,8 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { provideImage } from './cached-image.js'
 import { ensurePackages, run } from './command.js'
@@ -11,6 +9,7 @@ import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
 import { describeCommit, describeMachine, formatNumber, formatTable, writeResults } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
+import { type ServiceProcess, startService } from './service-process.js'
 import type { Workspace } from './workspace.js'
 
 export const serviceUsage = `service: reading a disk from the service over loopback: all of it, and 64 KiB at random
@@ -56,7 +55,8 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
     run({ program: process.execPath, args: [everfoldMain, ...args, '--repo', repository] })
   await run({ program: process.execPath, args: [everfoldMain, 'init', repository] })
   await everfold('backup', 'm', `vda=${image}`)
-  const service = await startService(repository)
+  const started = await startService(repository)
+  const service = { ...started, raw: `${started.url}/v1/machines/m/points/latest/disks/vda/raw` }
   try {
     const whole = await readWhole(service)
     const random = await readAtRandom(service, options)
@@ -70,33 +70,9 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
   }
 }
 
-interface Service {
-  readonly child: ChildProcess
-  readonly url: string
-  readonly token: string
-  readonly startSeconds: number
-}
-
-async function startService(repository: string): Promise<Service> {
-  const startMs = performance.now()
-  const args = [everfoldMain, 'serve', '--repo', repository, '--listen', '127.0.0.1:0']
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  process.once('exit', () => child.kill('SIGKILL'))
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  // The log goes on; only its beginning is of interest.
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    if (stderr.length < 64 * KiB) stderr += text
-  })
-  while (!stdout.includes('\n')) {
-    if (child.exitCode !== null) throw new Error(`everfold serve did not start: ${stderr}`)
-    await sleep(5)
-  }
-  const startSeconds = (performance.now() - startMs) / 1000
-  const [, url = ''] = /listens on (\S+)/.exec(stdout) ?? []
-  const [, token = ''] = /admin token: (\S+)/.exec(stderr) ?? []
-  return { child, url: `${url}/v1/machines/m/points/latest/disks/vda/raw`, token, startSeconds }
+/** Where the disk is. */
+interface Service extends ServiceProcess {
+  readonly raw: string
 }
 
 /** Reads [offset, offset + length), or everything. @returns bytes received and the size of the disk */
@@ -106,7 +82,7 @@ function read(service: Service, agent: Agent, range?: readonly [number, number])
     ...(range && { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` }),
   }
   return new Promise((resolve, reject) => {
-    get(service.url, { headers, agent }, (response) => {
+    get(service.raw, { headers, agent }, (response) => {
       let received = 0
       response.on('data', (part: Buffer) => (received += part.length))
       response.once('end', () => {

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, MIB } from './disk-bytes.js'
 import { ended, type Json } from './everfold.js'
 import { Served } from './server-process.js'
-import { Workspace } from './workspace.js'
+import { expectSame, Workspace } from './workspace.js'
 
 const root = join(import.meta.dirname, '..')
 const exported = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports['./client']
@@ -77,5 +77,29 @@ describe('everfold/client in a realm that has nothing of Node.js', () => {
     // Nothing of the engine came along.
     const ours = modules.map((path) => relative(join(root, 'dist/src'), path))
     expect(ours.filter((path) => !/^(?:client|chunker)\/|^[^/]+\.js$|fast-sha256/.test(path))).toEqual([])
+  })
+
+  it('backs disks up: cuts and names them as the engine does, and sends what the service lacks', async () => {
+    const { result, modules } = await inBrowser(`
+      import { blobSource, EverfoldClient } from 'everfold/client'
+      export default async (argument) => {
+        const client = new EverfoldClient(JSON.parse(argument))
+        const disk = await client.disk('web1', 'latest', 'vda')
+        const bytes = new Uint8Array(disk.sizeBytes)
+        for await (const piece of disk.read([{ offset: 0, length: bytes.length }])) bytes.set(piece.bytes, piece.offset)
+        const source = blobSource(new Blob([bytes]))
+        const same = await client.backUp({ machine: 'copy', disks: [{ id: 'vda', source }] })
+        bytes.fill(7, 1_000_000, 1_100_000)
+        const changed = [{ offset: 1_000_000, length: 100_000 }]
+        const other = { id: 'vda', source: blobSource(new Blob([bytes])), changed }
+        const incremental = await client.backUp({ machine: 'copy', disks: [other], note: 'from a browser' })
+        return { same, incremental }
+      }`)
+    expect(result.same).toMatchObject({ kind: 'full', readBytes: DISK.length, newBytes: 0 })
+    expect(result.incremental).toMatchObject({ kind: 'incremental', readBytes: 100_000 })
+    expect(modules.filter((path) => path.includes('fast-sha256'))).toHaveLength(1)
+    const restored = await served.fetch('/v1/machines/copy/points/latest/disks/vda/raw', served.adminToken)
+    const expected = Buffer.from(DISK).fill(7, 1_000_000, 1_100_000)
+    expectSame(Buffer.from(await restored.arrayBuffer()), expected, 'copy')
   })
 })

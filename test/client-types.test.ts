@@ -9,6 +9,13 @@ import type { jobHeadSchema, jobRequestSchema, jobSchema } from '../src/server/j
 import type { ListedPoints } from '../src/server/listed-points.js'
 import type { auditSchema } from '../src/server/routes-audit.js'
 import type { requestSchema, savedSchema } from '../src/server/routes-retention.js'
+import type { sessionRequest } from '../src/server/routes-sessions.js'
+import type {
+  committedSchema,
+  sessionSchema,
+  sessionsSchema,
+  streamedSchema,
+} from '../src/server/session-answers.js'
 import type { createdTokenSchema, tokenRequestSchema, tokenSchema } from '../src/server/token-schemas.js'
 
 type Output<Schema extends z.ZodType> = z.output<Schema>
@@ -61,6 +68,11 @@ interface Pairs {
   readonly job: Same<WithoutOpen<Client.Job>, WithoutOpen<Output<typeof jobSchema>>>
   readonly jobHead: Same<WithoutOpen<Client.Job>, WithoutOpen<Output<typeof jobHeadSchema>>>
   readonly jobRequest: Same<Client.JobRequest, z.input<typeof jobRequestSchema>>
+  readonly newSession: Same<Client.NewSession, z.input<typeof sessionRequest>>
+  readonly session: Same<Client.SessionState, Output<typeof sessionSchema>>
+  readonly openSession: Same<Client.OpenSession, Output<typeof sessionsSchema>['sessions'][number]>
+  readonly streamed: Same<Client.StreamedBytes, Output<typeof streamedSchema>>
+  readonly backedUp: Same<Client.BackedUp, Output<typeof committedSchema>>
   readonly audit: Same<Client.AuditAnswer, Output<typeof auditSchema>>
 }
 
@@ -86,6 +98,11 @@ const same: { readonly [Name in keyof Pairs]: Pairs[Name] extends true ? 'same' 
   job: 'same',
   jobHead: 'same',
   jobRequest: 'same',
+  newSession: 'same',
+  session: 'same',
+  openSession: 'same',
+  streamed: 'same',
+  backedUp: 'same',
   audit: 'same',
 }
 

@@ -152,7 +152,7 @@ export class Decider {
       if (cell.kind === 'zeros' && isSet(zeros, i)) decision.pack[i] = UNCHANGED
       else if (cell.kind === 'chunk' && !isSet(zeros, i) && sameHash(cell.directory, cell.chunk, decision, i))
         decision.pack[i] = UNCHANGED
-      else if (cell.kind === 'mixed' && !isSet(zeros, i) && batch.named !== true) {
+      else if (cell.kind === 'mixed' && !isSet(zeros, i)) {
         const hash = await base.hashOf(decision.offset[i] ?? 0, decision.length[i] ?? 0)
         const own = decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
         if (hash !== undefined && Buffer.compare(hash, own) === 0) decision.pack[i] = UNCHANGED

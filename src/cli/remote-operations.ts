@@ -5,10 +5,10 @@ import {
   type JobRequest,
   type RemoteDisk,
 } from '../client/everfold-client.js'
-import { EverfoldError } from '../errors.js'
 import type { RebuildResult } from '../index/rebuild.js'
 import type { GcResult } from '../merge/gc.js'
 import type { Statistics } from '../merge/statistics.js'
+import { ThreadCrew } from '../pack/crew.js'
 import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
 import { abortedBySignals } from './interrupted.js'
@@ -26,10 +26,16 @@ export function remoteOperations(client: EverfoldClient): Operations {
       client.jobs.run(request, ({ done, total }) => onProgress(done, total), { signal }),
     )
   return {
-    backUp: () =>
-      Promise.reject(
-        new EverfoldError('ARGUMENT_INVALID', 'Backups go to a repository only, so far: give --repo REPO.'),
-      ),
+    backUp: (work) =>
+      abortedBySignals(async (signal) => {
+        const workers = new ThreadCrew()
+        workers.prepare()
+        try {
+          return await client.backUp({ ...work, workers, signal })
+        } finally {
+          await workers.close()
+        }
+      }),
     listPoints: (machine, fast) => client.listPoints({ fast, ...(machine === undefined ? {} : { machine }) }),
     openPoint: (machine, point, disks, patienceMs) => openPoint(client, machine, point, disks, patienceMs),
     verify: async (sample, onProgress) =>

@@ -264,3 +264,78 @@ export interface Job {
   readonly result?: unknown
   readonly error?: Problem
 }
+
+export interface NewSession {
+  readonly disks: readonly {
+    readonly id: string
+    readonly sizeBytes: number
+    /** Is all of it going to be sent, or what changed since the parent? */
+    readonly content?: 'whole' | 'changes'
+    readonly chunker?: 'cdc' | 'fixed'
+  }[]
+  /** What changes are relative to: `newest`, or the id of the newest point. */
+  readonly parent?: string
+  readonly note?: string
+  readonly consistency?: 'crash' | 'filesystem' | 'application'
+}
+
+/** Once it is committed, there is `point`, and only what says what it was. */
+export interface SessionState {
+  readonly session: string
+  readonly machine: string
+  readonly state: 'open' | 'committed'
+  readonly parent?: string | null
+  readonly note?: string
+  readonly consistency?: 'crash' | 'filesystem' | 'application'
+  readonly createdAt?: string
+  readonly expiresAt?: string
+  /** No chunk is longer. */
+  readonly chunkSize: number
+  /** How the repository compresses: plain bytes of a frame, and zstd's level. */
+  readonly frameSize: number
+  readonly level: number
+  readonly disks: readonly {
+    readonly id: string
+    readonly sizeBytes: number
+    readonly content?: 'whole' | 'changes'
+    readonly chunker?: 'cdc' | 'fixed'
+    readonly receivedBytes?: number
+    /** What has to come and has not: at most 1000 ranges. */
+    readonly missing?: readonly { readonly offset: number; readonly length: number }[]
+    readonly missingTruncated?: true
+  }[]
+  readonly point?: BackedUp
+}
+
+/** A session in the list of those that are open. */
+export interface OpenSession {
+  readonly session: string
+  readonly machine: string
+  readonly createdAt: string
+  readonly note?: string
+  /** Id of the token that made it. */
+  readonly token: string
+  readonly disks: readonly PointDisk[]
+}
+
+export interface StreamedBytes {
+  /** Of the disk. */
+  readonly receivedBytes: number
+  /** Of chunks that were new, before and after compression. */
+  readonly newBytes: number
+  readonly storedBytes: number
+}
+
+/** A point that was made, as `everfold backup --json` prints it. */
+export interface BackedUp {
+  readonly machine: string
+  readonly point: string
+  readonly kind: 'full' | 'incremental'
+  readonly createdAt: string
+  readonly disks: readonly PointDisk[]
+  readonly readBytes: number
+  readonly changedBytes: number
+  readonly newBytes: number
+  readonly storedBytes: number
+  readonly seconds: number
+}

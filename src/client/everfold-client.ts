@@ -1,6 +1,7 @@
 import type {
   AuditAnswer,
   AuditRequest,
+  BackedUp,
   CreatedToken,
   FoldAnswer,
   ListedPoints,
@@ -17,16 +18,24 @@ import type {
   Token,
   TokenRequest,
 } from './answers.js'
+import { type BackupOptions, backUp } from './back-up.js'
 import { Http, type HttpOptions, type HttpRequest } from './http.js'
 import { Jobs } from './jobs.js'
 import { RemoteDisk } from './remote-disk.js'
+import { Sessions } from './sessions.js'
 
 export { type ErrorCode, EverfoldError, isEverfoldError } from '../errors.js'
 export type * from './answers.js'
+export type { BackupDisk, BackupOptions } from './back-up.js'
+export { blobSource, type UploadSource } from './cut-batch.js'
+export type { Transfer } from './disk-upload.js'
 export type { HttpOptions as ClientOptions } from './http.js'
+export { fastSha256, type Hasher, InlineWorkers } from './inline-workers.js'
 export type { FollowOptions, JobEvent, Jobs } from './jobs.js'
 export type { RetryNotice } from './patience.js'
 export type { ByteRange, ReadOptions, RemoteDisk } from './remote-disk.js'
+export type { Sessions, UploadSession } from './sessions.js'
+export type * from './workers.js'
 
 /**
  * An Everfold service, as docs/api.md describes it. Runs in Node.js and in browsers.
@@ -39,11 +48,14 @@ export class EverfoldClient {
   readonly #http: Http
   /** Long work: verify, gc, reindex, retain. */
   readonly jobs: Jobs
+  /** Uploads, step by step; {@link backUp} does all of it. */
+  readonly sessions: Sessions
 
   /** @throws ARGUMENT_INVALID if the address is none */
   constructor(options: HttpOptions) {
     this.#http = new Http(options)
     this.jobs = new Jobs(this.#http)
+    this.sessions = new Sessions(this.#http)
   }
 
   get url(): string {
@@ -76,6 +88,11 @@ export class EverfoldClient {
   /** A disk at a point, to read from. */
   async disk(machine: string, point: string, disk: string): Promise<RemoteDisk> {
     return RemoteDisk.open(this.#http, machine, point, disk)
+  }
+
+  /** Takes one recovery point of a machine: all of its disks, or nothing. @returns once it is durable */
+  async backUp(options: BackupOptions): Promise<BackedUp> {
+    return backUp(this.#http, options)
   }
 
   async pin(

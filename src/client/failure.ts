@@ -1,10 +1,24 @@
-import { ERROR_CLASSES, type ErrorCode, EverfoldError, messageOf } from '../errors.js'
+import { ERROR_CLASSES, type ErrorCode, EverfoldError, isEverfoldError, messageOf } from '../errors.js'
 
 /** Bytes of an error's document that are read. */
 const PROBLEM_BYTES_MAX = 1024 * 1024
 
 /** Codes of answers from 500 on after which the same request may succeed: the others say what will not change by itself. */
-const PASSING: readonly ErrorCode[] = ['STORE_FAILED', 'LISTING_INCOMPLETE', 'INTERNAL', 'SERVICE_FAILED']
+const PASSING: readonly ErrorCode[] = [
+  'STORE_FAILED',
+  'LISTING_INCOMPLETE',
+  'INTERNAL',
+  'SERVICE_FAILED',
+  'SERVICE_STOPPING',
+]
+
+/** May the same succeed later, though nobody changes anything? */
+export function isPassing(error: unknown): error is EverfoldError {
+  if (!isEverfoldError(error)) return false
+  const { status } = error.details
+  const refused = typeof status === 'number' && status < 500
+  return PASSING.includes(error.code) && !refused
+}
 
 /** An answer that is no success, and whether to ask again. */
 export interface Failure {
@@ -21,7 +35,7 @@ export async function failureOf(response: Response): Promise<Failure> {
   const waitMs = Math.max(0, Number(response.headers.get('Retry-After') ?? 0) * 1000) || 0
   const { status } = response
   if (status === 429) return { error, again: 'not done', waitMs }
-  const passing = status >= 500 && PASSING.includes(error.code)
+  const passing = status >= 500 && isPassing(error)
   return { error, again: passing ? 'unsure' : 'no', waitMs }
 }
 

@@ -26,7 +26,7 @@ import {
 } from './session-answers.js'
 import { idempotencyKeyOf } from './upload-body.js'
 
-const sessionRequest = z
+export const sessionRequest = z
   .strictObject({
     disks: z
       .array(
@@ -91,7 +91,7 @@ const createSession = route({
       },
       idempotencyKeyOf(request),
     )
-    const json = describe(session, sessions, repository.config.chunkSize)
+    const json = describe(session, sessions, repository.config)
     facts['session'] = json.session
     response.set('Location', `/v1/sessions/${json.session}`)
     return { status: created ? 201 : 200, json }
@@ -138,7 +138,7 @@ const getSession = route({
   answers: { 200: { description: 'The session', content: { 'application/json': sessionSchema } } },
   handle: async (service, call) => {
     const found = await sessionOf(service, call)
-    return { json: describe(found, service.sessions, service.repository.config.chunkSize) }
+    return { json: describe(found, service.sessions, service.repository.config) }
   },
 })
 

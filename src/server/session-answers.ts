@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { RepositoryConfig } from '../chain/config.js'
 import { missingOf, type Session } from '../chain/session/session.js'
 import type { SessionDone } from '../chain/session/session-objects.js'
 import { isOpen, type Sessions } from '../chain/session/sessions.js'
@@ -46,6 +47,8 @@ export const sessionSchema = z
     createdAt: time.optional(),
     expiresAt: time.optional().meta({ description: 'Every request of the session puts it off' }),
     chunkSize: bytes,
+    frameSize: bytes.meta({ description: 'Plain bytes of a frame of several chunks, at most' }),
+    level: z.int().min(0).meta({ description: 'How the repository compresses with zstd; 0: not at all' }),
     disks: z.array(
       z.strictObject({
         id: z.string(),
@@ -95,12 +98,13 @@ export const droppedSchema = z.strictObject({ session: z.string() }).meta({ id: 
 export function describe(
   found: Session | SessionDone,
   sessions: Sessions,
-  chunkSize: number,
+  { chunkSize, frameSize, compression }: RepositoryConfig,
 ): z.output<typeof sessionSchema> {
+  const encoding = { chunkSize, frameSize, level: compression.level }
   if (!isOpen(found)) {
     const { machine, disks } = found.result
     const point = { ...found.result, disks: disks.map((disk) => ({ ...disk })) }
-    return { session: found.session, machine, state: 'committed', chunkSize, disks: point.disks, point }
+    return { session: found.session, machine, state: 'committed', ...encoding, disks: point.disks, point }
   }
   const { session, machine, named, base, note, consistency, createdAt } = found.begin
   return {
@@ -112,7 +116,7 @@ export function describe(
     consistency,
     createdAt,
     expiresAt: new Date(sessions.expiresMs(found)).toISOString(),
-    chunkSize,
+    ...encoding,
     disks: found.begin.disks.map(({ id, sizeBytes, content, chunker }, number) => ({
       id,
       sizeBytes,

@@ -5,8 +5,9 @@ import type { DiskBackup } from '../../chain/backup.js'
 import { EverfoldError, messageOf } from '../../errors.js'
 import { decodeFeed } from '../../feed/decode-feed.js'
 import { type DiskSource, openDiskSource } from '../../feed/disk-source.js'
-import type { BackupOutcome } from '../operations.js'
+import type { BackupOutcome, Transfer } from '../operations.js'
 import { bytes } from '../output.js'
+import { parseDuration } from '../parse.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, collectPair, parsePair, printResult, withOperations } from '../run.js'
 import { writeTrouble } from '../trouble.js'
@@ -18,6 +19,8 @@ interface BackupOptions extends CommonOptions {
   readonly changed?: readonly Pair[]
   readonly note?: string
   readonly chunker?: 'fixed' | 'cdc'
+  readonly transfer: Transfer
+  readonly patience?: number
 }
 
 /** The point is safe, but what its machine's retention policy wanted was not done. */
@@ -44,17 +47,32 @@ export function addBackup(program: Command): void {
         'how to cut a new disk into chunks: by content (finds more repetition), or on a fixed grid (a little faster)',
       ).choices(['fixed', 'cdc']),
     )
+    .addOption(
+      new Option(
+        '--transfer <way>',
+        'with --server: send only chunks that it lacks, compressed (offers), or all data as it is, with less work here (stream)',
+      )
+        .choices(['offers', 'stream'])
+        .default('offers'),
+    )
+    .option(
+      '--patience <duration>',
+      'with --server: how long to go on without progress (default: 10min)',
+      parseDuration,
+    )
     .addHelpText(
       'after',
       `
 Without --changed everything is read, and only what differs from the newest point is stored.
 A feed is a list [{"offset": bytes, "length": bytes}, …] or VMware's answer to QueryChangedDiskAreas.
 A disk is cut by content (cdc) unless --chunker says otherwise or its name ends in .fixed; it keeps the way of its first point.
+With --server, broken connections and restarts of the service are waited for, and what has arrived is not sent again.
 
 Examples:
   everfold backup web1 vda=web1.raw
   everfold backup db1 vda=/dev/vg0/db1-snap vdb=/dev/vg0/data-snap --note 'before the upgrade'
-  everfold backup web1 vda=web1.raw --changed vda=changes.json --json`,
+  everfold backup web1 vda=web1.raw --changed vda=changes.json --json
+  everfold backup web1 vda=web1.raw --server https://backup.example:7070 --token-file token --patience 1h`,
     )
     .action(async (machine: string, disks: readonly string[], options: BackupOptions, command: Command) => {
       const result = await withOperations(
@@ -69,7 +87,8 @@ Examples:
             return await operations.backUp({
               machine,
               disks: opened,
-              transfer: 'offers',
+              transfer: options.transfer,
+              ...(options.patience === undefined ? {} : { patienceMs: options.patience * 1000 }),
               ...(options.note === undefined ? {} : { note: options.note }),
               onProgress: (done, total) => {
                 progress.update(done, total)

@@ -1,0 +1,69 @@
+import sha256 from 'fast-sha256'
+import { FastCdc } from '../chunker/fastcdc.js'
+import { isZero } from '../chunker/zero.js'
+import type { CutJob, CutResult, EncodeJob, EncodeResult, HashJob, HashResult, Workers } from './workers.js'
+
+const HASH_BYTES = 32
+
+/** How chunks are named: 32 bytes of SHA-256. */
+export type Hasher = (bytes: Uint8Array) => Uint8Array | Promise<Uint8Array>
+
+/** In pieces, so that it needs no copy of the whole in its own form. */
+const PIECE_BYTES = 64 * 1024
+
+/** Without anything of Node.js, and where `crypto.subtle` is missing too (pages without TLS). */
+export function fastSha256(bytes: Uint8Array): Uint8Array {
+  const hash = new sha256.Hash()
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) hash.update(bytes.subarray(at, at + PIECE_BYTES))
+  return hash.digest()
+}
+
+/** Does the work of uploads where it is called, with nothing but what browsers have: what is sent is not compressed. */
+export class InlineWorkers implements Workers {
+  readonly size = 1
+  readonly #hasher: Hasher
+
+  constructor(hasher: Hasher = fastSha256) {
+    this.#hasher = hasher
+  }
+
+  async cut({ plain, pieces, chunkSize, final }: CutJob): Promise<CutResult> {
+    const cdc = new FastCdc(chunkSize)
+    const lengths: number[] = []
+    let start = 0
+    for (const [i, length] of pieces.entries()) {
+      const decided = final || i < pieces.length - 1
+      for (const chunk of cdc.cut(new Uint8Array(plain, start, length), decided).lengths) lengths.push(chunk)
+      start += length
+    }
+    return { plain, lengths: Uint32Array.from(lengths) }
+  }
+
+  async hash({ plain, lengths }: HashJob): Promise<HashResult> {
+    const hashes = new Uint8Array(lengths.length * HASH_BYTES)
+    const zeros = new Uint8Array(Math.ceil(lengths.length / 8))
+    let start = 0
+    for (const [i, length] of lengths.entries()) {
+      const chunk = new Uint8Array(plain, start, length)
+      if (isZero(chunk)) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))
+      else hashes.set(await this.#hasher(chunk), i * HASH_BYTES)
+      start += length
+    }
+    return { plain, lengths, hashes, zeros }
+  }
+
+  async encode({ plain, offsets, lengths, frameChunks }: EncodeJob): Promise<EncodeResult> {
+    const stored = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
+    const storedLength = new Uint32Array(frameChunks.length)
+    let at = 0
+    let chunk = 0
+    for (const [frame, count] of frameChunks.entries())
+      for (const end = chunk + count; chunk < end; chunk++) {
+        const length = lengths[chunk] ?? 0
+        stored.set(new Uint8Array(plain, offsets[chunk] ?? 0, length), at)
+        storedLength[frame] = (storedLength[frame] ?? 0) + length
+        at += length
+      }
+    return { plain, stored: stored.buffer, storedLength, codec: new Uint8Array(frameChunks.length) }
+  }
+}
