@@ -59,6 +59,7 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
     // Those that only hold others take no options.
     if (command.commands.length > 0) continue
     command.option('--json', 'print one JSON document on standard output and nothing else there')
+    addServiceOptions(command)
     if (command.name() === 'init') continue
     command.option(
       '--repo <repo>',
@@ -68,7 +69,6 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
       '--cache <folder>',
       'for a repository in a bucket: where its index and copies of small objects go (default: $EVERFOLD_CACHE, or everfold in your cache folder)',
     )
-    addServiceOptions(command)
   }
   return program
 }
