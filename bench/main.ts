@@ -4,6 +4,7 @@ import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
 import { markUsage, parseMarkOptions, runMark } from './mark.js'
+import { parseS3Options, runS3, s3Usage } from './s3.js'
 import { parseServiceOptions, runService, serviceUsage } from './service.js'
 import { openWorkspace } from './workspace.js'
 
@@ -21,6 +22,8 @@ ${decayUsage}
 
 ${serviceUsage}
 
+${s3Usage}
+
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
 /** A benchmark checks its arguments before it gets a workspace. */
@@ -36,6 +39,10 @@ const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<v
   service: async (args) => {
     const options = parseServiceOptions(args)
     await runService(options, await openWorkspace())
+  },
+  s3: async (args) => {
+    const options = parseS3Options(args)
+    await runS3(options, await openWorkspace())
   },
   fold: async (args) => {
     const options = parseFoldOptions(args)

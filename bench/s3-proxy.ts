@@ -54,12 +54,29 @@ export type ChooseFault = (request: ProxiedRequest) => Fault | undefined
 
 const PIECE_BYTES = 16 * 1024
 
+export interface ProxyFigures {
+  readonly get: number
+  readonly put: number
+  readonly list: number
+  readonly delete: number
+  readonly other: number
+  readonly bytesUp: number
+  readonly bytesDown: number
+}
+
+function kindOf({ method, url }: ProxiedRequest): 'get' | 'put' | 'list' | 'delete' | 'other' {
+  if (method === 'DELETE' || /[?&]delete\b/.test(url)) return 'delete'
+  if (method === 'PUT' || method === 'POST') return 'put'
+  if (url.includes('list-type=2')) return 'list'
+  return /\?(?:versioning|lifecycle|object-lock)/.test(url) ? 'other' : 'get'
+}
+
 export class S3Proxy {
   readonly url: string
   /** May be changed at any time. */
   fault: ChooseFault | undefined
   line: Line | undefined
-  /** What came so far: `PUT packs/…`. */
+  /** What came so far, and bytes of bodies that were handed on: see {@link takeFigures}. */
   readonly requests: ProxiedRequest[] = []
   readonly #server: Server
   readonly #target: URL
@@ -89,6 +106,13 @@ export class S3Proxy {
       }, proxy.line?.roundTripMs ?? 0)
     })
     return proxy
+  }
+
+  /** Requests and bytes since the last call, as services charge for them. */
+  takeFigures(): ProxyFigures {
+    const figures = { get: 0, put: 0, list: 0, delete: 0, other: 0 }
+    for (const request of this.requests.splice(0)) figures[kindOf(request)]++
+    return { ...figures, bytesUp: this.#up.takeBytes(), bytesDown: this.#down.takeBytes() }
   }
 
   async stop(): Promise<void> {
@@ -150,6 +174,7 @@ export class S3Proxy {
     // A head alone takes its time, too.
     let last = line === undefined ? Promise.resolve() : sleep(halfMs)
     for await (const chunk of from as AsyncIterable<Buffer>) {
+      lane.count(chunk.length)
       if (line === undefined) {
         if (!to.write(chunk)) await drained(to)
         continue
@@ -169,6 +194,17 @@ export class S3Proxy {
 /** One direction of the line: who comes while it is busy waits for its turn. */
 class Lane {
   #freeAt = 0
+  #bytes = 0
+
+  count(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  takeBytes(): number {
+    const bytes = this.#bytes
+    this.#bytes = 0
+    return bytes
+  }
 
   async pass(bytes: number, bytesPerSecond: number): Promise<void> {
     const now = performance.now()
@@ -248,7 +284,13 @@ async function passHalf(from: Readable, to: Writable, bytes: number): Promise<vo
   }
 }
 
+/** Until more can be written, or nobody takes it any more. */
 async function drained(to: Writable): Promise<void> {
-  // Whoever listened may have gone meanwhile.
-  await Promise.race([once(to, 'drain'), once(to, 'close')])
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      to.off('drain', done).off('close', done)
+      resolve()
+    }
+    to.on('drain', done).on('close', done)
+  })
 }

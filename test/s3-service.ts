@@ -62,7 +62,8 @@ export async function newS3Store(
   bucket: string,
   options: Partial<S3StoreOptions> = {},
   prefix = `${randomUUID()}/`,
+  overrides: S3ClientConfig = {},
 ): Promise<S3Store> {
   const settings = options.settings ?? s3SettingsFrom(process.env)
-  return new S3Store({ bucket, prefix }, await connectS3(settings), { ...options, settings })
+  return new S3Store({ bucket, prefix }, await connectS3(settings, overrides), { ...options, settings })
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll } from 'vitest'
 import { CachingStore } from '../src/store/caching-store.js'
 import { FaultyStore } from '../src/store/faulty-store.js'
+import { KnownListings } from '../src/store/known-listings.js'
 import { ObjectCache } from '../src/store/object-cache.js'
 import { storeContract } from './contracts/store-contract.js'
 import { newBucket, newS3Store, useS3Service } from './s3-service.js'
@@ -29,6 +30,7 @@ storeContract('S3Store at a service without conditional writes', () =>
 storeContract('CachingStore over S3Store', async () => {
   const store = new CachingStore(await newS3Store(bucket))
   store.cache = new ObjectCache(join(folder, String(caches++)), 1024 * 1024)
+  store.listings = new KnownListings()
   return store
 })
 storeContract(

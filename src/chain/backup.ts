@@ -5,7 +5,7 @@ import type { DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { checkName, checkNote } from '../names.js'
 import { BaseDisk } from './base-disk.js'
-import type { ChainState, DiskState } from './chain-state.js'
+import type { ChainState, DiskState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
 import { commitPoint, figuresOf, type PointResult, resultOf } from './commit-point.js'
 import { flattenDisk } from './flatten.js'
@@ -31,6 +31,8 @@ export interface BackupRequest {
   readonly machine: string
   readonly disks: readonly DiskBackup[]
   readonly note?: string
+  /** The point of another repository that this one is a copy of: what names and describes it stays. */
+  readonly copyOf?: Pick<PointState, 'id' | 'createdAt' | 'consistency'>
   readonly onProgress?: Progress
 }
 
@@ -99,12 +101,15 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       )
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
+    const { copyOf } = request
     const committed = await commitPoint(
       repository,
       {
         machine,
         base: head?.state.points.at(-1)?.id,
-        id: newPointId(repository, head?.state),
+        id: copyOf?.id ?? newPointId(repository, head?.state),
+        ...(copyOf === undefined ? {} : { createdAt: copyOf.createdAt }),
+        ...(copyOf?.consistency === undefined ? {} : { consistency: copyOf.consistency }),
         ...(request.note === undefined ? {} : { note: request.note }),
         disks: plans.map((plan) => ({
           id: plan.request.id,

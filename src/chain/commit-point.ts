@@ -13,6 +13,8 @@ export interface PointDraft {
   /** The newest point of the machine that this one was compared with; it has to be the newest still. */
   readonly base: string | undefined
   readonly id: string
+  /** ISO 8601; absent: now. */
+  readonly createdAt?: string
   readonly note?: string
   readonly consistency?: NonNullable<PointState['consistency']>
   readonly disks: readonly {
@@ -56,7 +58,7 @@ export async function commitPoint(
   const disks = await settleAll(draft.disks.map((disk) => writeDisk(repository, machine, disk, pins)))
   const point: PointState = {
     id,
-    createdAt: new Date(repository.environment.now()).toISOString(),
+    createdAt: draft.createdAt ?? new Date(repository.environment.now()).toISOString(),
     ...(note === undefined ? {} : { note }),
     ...(consistency === undefined ? {} : { consistency }),
     disks: disks.map((disk) => disk.state),

@@ -9,7 +9,8 @@ import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
 import { ThreadCrew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
-import { type OpenStoreOptions, openStore } from '../store/open-store.js'
+import { type HeldStore, type OpenStoreOptions, openStore } from '../store/open-store.js'
+import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
 import type { Traffic } from '../store/traffic.js'
 import { Repository } from './repository.js'
@@ -46,17 +47,20 @@ export async function openRepository(location: string, options: OpenOptions): Pr
   try {
     const crew = new ThreadCrew()
     // The index is opened only when the repository is ours.
-    let indexFolder = ''
+    const taken: { held?: HeldStore } = {}
     const openIndex = (quarantine: Quarantine): Promise<ChunkIndex> =>
-      openLevelIndex(indexFolder, store, quarantine, options.onRebuild)
+      openLevelIndex(taken.held?.indexFolder ?? '', store, quarantine, options.onRebuild)
+    const requestLog = (): RequestLog | undefined => taken.held?.requestLog
     closing.push(() => crew.close())
     if (options.threads === true) crew.prepare()
-    const repository = await Repository.open({ store, crew, openIndex })
+    const repository = await Repository.open({ store, crew, openIndex, requestLog })
     const held = await opened.lock(repository.config.id, options.command)
-    indexFolder = held.indexFolder
+    taken.held = held
     closing.push(() => held.release())
     closing.push(() => repository.close())
-    if (!(await exists(indexFolder))) await rebuildUnlessFull(repository)
+    // In a bucket it costs a request for each pack: then whoever needs it first has it rebuilt.
+    const isNear = opened.traffic === undefined
+    if (isNear && !(await exists(held.indexFolder))) await rebuildUnlessFull(repository)
     return { repository, traffic: opened.traffic, close }
   } catch (error) {
     await close()

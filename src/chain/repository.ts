@@ -10,6 +10,7 @@ import type { Crew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
 import { repositoryKey } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
+import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
@@ -35,6 +36,8 @@ export interface RepositoryParts {
   /** Opens the index when it is first needed; rebuilt if it had to be created. */
   readonly openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   readonly environment?: Environment
+  /** What jobs asked of a store on the network, once the store is taken. */
+  readonly requestLog?: () => RequestLog | undefined
   /** Plain bytes that are hashed and compressed at a time: smaller in simulations. */
   readonly batchBytes?: number
 }
@@ -56,6 +59,7 @@ export class Repository {
   /** One collection of garbage at a time; one fold of a machine at a time. */
   readonly collecting = new KeyedMutex()
   readonly folding = new KeyedMutex()
+  readonly #requestLog: () => RequestLog | undefined
   readonly #openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   #index: Promise<ChunkIndex> | undefined
 
@@ -69,6 +73,7 @@ export class Repository {
     this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
     this.chains = new Chains(parts.store)
     this.#openIndex = parts.openIndex
+    this.#requestLog = parts.requestLog ?? (() => undefined)
   }
 
   /**
@@ -115,6 +120,11 @@ export class Repository {
         },
       )
     }
+  }
+
+  /** What jobs asked of a store on the network; undefined for one that is not. */
+  get requestLog(): RequestLog | undefined {
+    return this.#requestLog()
   }
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */

@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   fold: async () => (await import('./commands/fold.js')).addFold,
   delete: async () => (await import('./commands/delete.js')).addDelete,
   'delete-machine': async () => (await import('./commands/delete-machine.js')).addDeleteMachine,
+  copy: async () => (await import('./commands/copy.js')).addCopy,
   gc: async () => (await import('./commands/gc.js')).addGc,
   reindex: async () => (await import('./commands/reindex.js')).addReindex,
   stats: async () => (await import('./commands/stats.js')).addStats,
@@ -62,12 +63,14 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
     addServiceOptions(command)
     if (command.name() === 'init') continue
     command.option(
-      '--repo <repo>',
-      'the repository: a folder, or s3://BUCKET/PREFIX (default: $EVERFOLD_REPO)',
-    )
-    command.option(
       '--cache <folder>',
       'for a repository in a bucket: where its index and copies of small objects go (default: $EVERFOLD_CACHE, or everfold in your cache folder)',
+    )
+    // It takes its repositories as arguments.
+    if (command.name() === 'copy') continue
+    command.option(
+      '--repo <repo>',
+      'the repository: a folder, or s3://BUCKET/PREFIX (default: $EVERFOLD_REPO)',
     )
   }
   return program

@@ -18,6 +18,7 @@ export interface ServiceAddress {
 /** Commands that work where the repository is, and what to do instead. */
 const LOCAL: Readonly<Record<string, string>> = {
   init: 'Make a repository where it is going to be: run this there, without --server.',
+  copy: 'Repositories are copied where both can be opened: run this there, without --server, while no service has them.',
   serve: 'A service serves a repository of its own computer: run this there, with --repo.',
 }
 

@@ -204,7 +204,7 @@ class Collection {
       await this.#sweepJobs()
       await this.#sweepSessions()
     }
-    const waiting = await this.#waitingBytes()
+    const waiting = await this.#waitingBytes(places)
     return {
       dryRun: this.#options.dryRun === true,
       round: this.#round,
@@ -504,10 +504,14 @@ class Collection {
     this.#counts.removedBytes += sizeBytes
   }
 
-  async #waitingBytes(): Promise<number> {
+  async #waitingBytes(places: ReadonlyMap<string, readonly PackPlace[]>): Promise<number> {
+    const listed = new Map<string, number>()
+    for (const { key, sizeBytes } of [...places.values()].flat())
+      if (!key.startsWith(bundlesPrefix)) listed.set(key, sizeBytes)
     let waiting = 0
-    for (const object of this.#repository.catalog.quarantine.state.condemned)
-      waiting += (await this.#repository.store.size(object.key)) ?? 0
+    // In a bucket, each that has to be asked for costs a request.
+    for (const { key } of this.#repository.catalog.quarantine.state.condemned)
+      waiting += listed.get(key) ?? (await this.#repository.store.size(key)) ?? 0
     return waiting
   }
 }

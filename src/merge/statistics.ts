@@ -1,4 +1,5 @@
 import type { Repository } from '../chain/repository.js'
+import type { JobRequests } from '../store/request-log.js'
 import { type Accounting, account } from './account.js'
 
 export interface Statistics extends Accounting {
@@ -11,6 +12,8 @@ export interface Statistics extends Accounting {
   /** As plain disk images : unique, and unique : what it takes stored. Null where nothing is stored. */
   readonly deduplicationRatio: number | null
   readonly compressionRatio: number | null
+  /** What the last jobs asked of a bucket, oldest first: requests by kind, bytes. Null for a folder. */
+  readonly requests: readonly JobRequests[] | null
 }
 
 /** Figures of the whole repository. @throws STORE_FAILED, CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND */
@@ -29,5 +32,6 @@ export async function statisticsOf(repository: Repository): Promise<Statistics> 
     damagedChunks: damaged.reduce((sum, pack) => sum + (pack.chunks?.length ?? 1), 0),
     deduplicationRatio: uniqueBytes > 0 ? logicalBytes / uniqueBytes : null,
     compressionRatio: liveBytes > 0 ? uniqueBytes / liveBytes : null,
+    requests: (await repository.requestLog?.read()) ?? null,
   }
 }

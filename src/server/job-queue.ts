@@ -4,6 +4,7 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError, errorJson, isEverfoldError } from '../errors.js'
 import { JOBS_KEPT } from '../merge/spent-jobs.js'
 import { JOB_STEP_END } from '../store/keys.js'
+import { countTraffic } from '../store/traffic.js'
 import { LANE_OF, runJob, UNIT_OF } from './job-kinds.js'
 import { readJob, readJobs, writeJob } from './job-list.js'
 import { type Job, type JobRequest, type JobWithResult, jobRequestSchema } from './job-schemas.js'
@@ -219,15 +220,22 @@ export class JobQueue {
     this.#log.info({ job: job.id, kind: job.kind, parameters: job.parameters, by: job.by }, 'job begins')
     const unit = UNIT_OF[job.kind]
     try {
-      const result = await runJob(
-        this.#repository,
-        request,
-        (done, total) => {
-          entry.job = { ...entry.job, progress: { done, total, unit } }
-          this.#tell(entry, 'progress')
-        },
-        cancelling.signal,
-      )
+      const started = new Date()
+      const result = await countTraffic(async (traffic) => {
+        try {
+          return await runJob(
+            this.#repository,
+            request,
+            (done, total) => {
+              entry.job = { ...entry.job, progress: { done, total, unit } }
+              this.#tell(entry, 'progress')
+            },
+            cancelling.signal,
+          )
+        } finally {
+          await this.#repository.requestLog?.add(`serve: ${job.kind}`, started, traffic)
+        }
+      })
       await this.#end(entry, 'done', undefined, plainJson(result))
     } catch (error) {
       // Whatever it failed with: the store is being closed.

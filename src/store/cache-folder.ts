@@ -4,6 +4,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
+import { savedListings } from './known-listings.js'
 import { storeError } from './local-errors.js'
 
 /** What copies of objects may take, by default. The index is beside them, and takes what it needs. */
@@ -20,6 +21,8 @@ const cacheState = z.strictObject({
   conditionalPut: z.boolean(),
   /** When it was last looked what the bucket does on its own account. ISO 8601. */
   lookedAt: z.string(),
+  /** Of what is there, as the last holder left it: only after a clean end. */
+  listings: savedListings.optional(),
 })
 
 export type CacheState = z.infer<typeof cacheState>

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { bundlesPrefix, packsPrefix, repositoryKey } from './keys.js'
+import type { KnownListings } from './known-listings.js'
 import type { CachedObject, ObjectCache } from './object-cache.js'
 import { gather } from './s3-body.js'
 import type { Store, StoredObject } from './store.js'
@@ -34,12 +35,14 @@ const OBJECT_BYTES_MAX = 16 * 1024 * 1024
 
 /**
  * Keeps copies of runs, chain states and other small objects, and of the ends of packs, where their directories are. What exists
- * is never answered from here: no listing, no size; nor is whoever does not like what it got and reads again (read-again.ts),
+ * is never answered from here: no size, and no listing but those of KnownListings; nor is whoever does not like what it got and reads again (read-again.ts),
  * or wants to see what the store itself holds (uncached.ts). Without a cache it passes everything on.
  */
 export class CachingStore implements Store {
   /** Given once the repository is ours alone: before, another process might be removing things. */
   cache: ObjectCache | undefined
+  /** Given with it. */
+  listings: KnownListings | undefined
   readonly inner: TaggedStore
 
   constructor(inner: TaggedStore) {
@@ -81,8 +84,11 @@ export class CachingStore implements Store {
     return this.inner.size(key)
   }
 
-  list(prefix: string): AsyncIterable<StoredObject> {
-    return this.inner.list(prefix)
+  async *list(prefix: string): AsyncGenerator<StoredObject, void, undefined> {
+    const known = isUncached() ? undefined : this.listings?.get(prefix)
+    if (known !== undefined) yield* known
+    else if (this.listings === undefined) yield* this.inner.list(prefix)
+    else yield* this.listings.keep(prefix, this.inner.list(prefix))
   }
 
   settle(prefix: string): Promise<void> {
@@ -90,9 +96,12 @@ export class CachingStore implements Store {
   }
 
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const { answer, tag } = await this.inner.putTagged(key, parts)
-    if (answer === 'exists' || tag === undefined || this.cache === undefined) return answer
     const sizeBytes = parts.reduce((sum, part) => sum + part.length, 0)
+    const { answer, tag } = await this.#change(key, () => this.inner.putTagged(key, parts))
+    if (answer === 'created') this.listings?.added(key, sizeBytes)
+    // Somebody else's, which we did not know of.
+    else this.listings?.forget(key)
+    if (answer === 'exists' || tag === undefined || this.cache === undefined) return answer
     if (hasKeptTail(key)) {
       const bytes = Uint8Array.from(gather(parts, Math.max(0, sizeBytes - TAIL_BYTES_MAX), sizeBytes))
       await this.cache.put({ key, bytes, sizeBytes, tag })
@@ -104,8 +113,21 @@ export class CachingStore implements Store {
   async remove(key: string): Promise<void> {
     // First here: a copy of what is gone must not outlive it.
     await this.cache?.drop(key)
-    await this.inner.remove(key)
+    await this.#change(key, () => this.inner.remove(key))
+    this.listings?.removed(key)
     await this.cache?.drop(key)
+  }
+
+  async #change<T>(key: string, change: () => Promise<T>): Promise<T> {
+    this.listings?.begin(key)
+    try {
+      return await change()
+    } catch (error) {
+      this.listings?.forget(key)
+      throw error
+    } finally {
+      this.listings?.begin(key)
+    }
   }
 
   close(): Promise<void> {

@@ -2,9 +2,11 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { cacheBytesFrom, makeCacheFolder, readCacheState, writeCacheState } from './cache-folder.js'
 import { CachingStore } from './caching-store.js'
+import { KnownListings } from './known-listings.js'
 import { lockRepository } from './lock.js'
 import { ObjectCache } from './object-cache.js'
 import type { OpenedStore, OpenStoreOptions } from './open-store.js'
+import { RequestLog } from './request-log.js'
 import { bucketWarnings, probeConditionalPut, refuseForeignObjects } from './s3-check.js'
 import { connectS3 } from './s3-client.js'
 import { S3Lease } from './s3-lease.js'
@@ -40,6 +42,7 @@ async function connectStore(location: S3Location): Promise<S3Store> {
 
 /** Opens a repository's bucket; see {@link OpenStoreOptions}. */
 export async function openBucket(location: S3Location, options: OpenStoreOptions): Promise<OpenedStore> {
+  const opened = new Date()
   const bucket = await connectStore(location)
   const store = new CachingStore(bucket)
   const lock: OpenedStore['lock'] = async (repositoryId, command) => {
@@ -51,6 +54,8 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
     try {
       const ours = await lockRepository(folder, command)
       releasing.push(() => ours.release())
+      const requestLog = new RequestLog(join(folder, 'requests.json'))
+      releasing.push(() => requestLog.add(command, opened, bucket.traffic))
       const before = await readCacheState(folder)
       const looksNow = options.lookAtBucket === true || !isRecent(before?.lookedAt)
       bucket.conditionalPut = before?.conditionalPut ?? (await probeConditionalPut(bucket))
@@ -72,11 +77,14 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
       if (looksNow) for (const warning of await bucketWarnings(bucket)) options.onWarning?.(warning)
       if (isOurs && gone.length > 0) options.onWarning?.(goneWarning(bucket.location, gone))
       store.cache = cache
+      const listings = new KnownListings(isOurs && before.clean && !looksNow ? before.listings : {})
+      store.listings = listings
       releasing.push(async () => {
         store.cache = undefined
-        if (!cache.failed) await writeCacheState(folder, { ...state, clean: true })
+        store.listings = undefined
+        if (!cache.failed) await writeCacheState(folder, { ...state, clean: true, listings: listings.all() })
       })
-      return { indexFolder: join(folder, 'index'), release }
+      return { indexFolder: join(folder, 'index'), requestLog, release }
     } catch (error) {
       await release()
       throw error

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { LocalStore } from './local-store.js'
 import { lockRepository } from './lock.js'
 import { openBucket, openEmptyBucket } from './open-bucket.js'
+import type { RequestLog } from './request-log.js'
 import { parseS3Location } from './s3-location.js'
 import type { Store } from './store.js'
 import type { Traffic } from './traffic.js'
@@ -22,6 +23,8 @@ export interface OpenedStore {
 export interface HeldStore {
   /** On a local disk. An index that is in it is as the last holder of the repository left it. */
   readonly indexFolder: string
+  /** What jobs asked of a store on the network; undefined for a folder. */
+  readonly requestLog?: RequestLog
   release(): Promise<void>
 }
 

@@ -19,6 +19,8 @@ const SLOW_DOWN = new Set([
 ])
 /** Answers of 4xx that mean: again. */
 const AGAIN = new Set(['RequestTimeout', 'OperationAborted', 'ConditionalRequestConflict', 'InternalError'])
+/** What is not there. Another 404 is an answer that was spoiled on its way, or comes from something that is no S3. */
+const NOT_FOUND = /NoSuch|NotFound/u
 const FULL = new Set(['QuotaExceeded', 'InsufficientCapacity', 'XMinioStorageFull', 'InsufficientStorage'])
 const CREDENTIALS = new Set([
   'InvalidAccessKeyId',
@@ -98,6 +100,7 @@ export function isTransient(error: unknown): boolean {
     PERMANENT.some(({ when }) => when(sdkErrorOf(error)))
   )
     return false
+  if (status === 404) return !NOT_FOUND.test(name)
   // Without a status: the network. With 200: an answer that was cut, or is not to be understood.
   return status === undefined || status < 300 || status >= 500
 }

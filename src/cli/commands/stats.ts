@@ -1,7 +1,11 @@
 import type { Command } from 'commander'
 import type { Statistics } from '../../merge/statistics.js'
+import type { JobRequests } from '../../store/request-log.js'
 import { bytes, counted, ratio, table } from '../output.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
+
+/** Jobs whose requests are printed; --json has more. */
+const JOBS_SHOWN = 10
 
 export function addStats(program: Command): void {
   program
@@ -30,16 +34,46 @@ async function describe(stats: Statistics): Promise<string> {
       ...(stats.damagedChunks > 0 ? [['DAMAGED chunks', String(stats.damagedChunks)]] : []),
     ],
   )
-  if (stats.machines.length === 0) return overview.trim()
-  const machines = await table(
-    ['machine', 'points', 'as images', 'its own', 'shared'],
-    stats.machines.map((machine) => [
-      machine.machine,
-      String(machine.points.length),
-      bytes(machine.logicalBytes),
-      bytes(machine.ownBytes),
-      bytes(machine.sharedBytes),
-    ]),
+  const parts = [overview.trim()]
+  if (stats.machines.length > 0)
+    parts.push(
+      await table(
+        ['machine', 'points', 'as images', 'its own', 'shared'],
+        stats.machines.map((machine) => [
+          machine.machine,
+          String(machine.points.length),
+          bytes(machine.logicalBytes),
+          bytes(machine.ownBytes),
+          bytes(machine.sharedBytes),
+        ]),
+      ),
+    )
+  if (stats.requests !== null && stats.requests.length > 0) parts.push(await describeRequests(stats.requests))
+  return parts.join('\n\n')
+}
+
+function describeRequests(jobs: readonly JobRequests[]): Promise<string> {
+  return table(
+    [
+      'requests to the bucket',
+      'begun',
+      'get',
+      'put',
+      'list',
+      'delete',
+      'other',
+      'repeated',
+      'received',
+      'sent',
+    ],
+    jobs
+      .slice(-JOBS_SHOWN)
+      .map((job) => [
+        job.job,
+        job.startedAt.slice(0, 19).replace('T', ' '),
+        ...[job.get, job.put, job.list, job.delete, job.other, job.retries].map(String),
+        bytes(job.bytesIn),
+        bytes(job.bytesOut),
+      ]),
   )
-  return `${overview.trim()}\n\n${machines}`
 }

@@ -1,0 +1,115 @@
+import type { Command } from 'commander'
+import { type OpenedRepository, openRepository } from '../../chain/open-repository.js'
+import { ERROR_CLASSES, errorJson, isEverfoldError } from '../../errors.js'
+import { type CopiedMachine, copyMachine } from '../../restore/copy.js'
+import type { Trouble } from '../operations.js'
+import { bytes, counted } from '../output.js'
+import { showProgress } from '../progress.js'
+import { type CommonOptions, printResult, warn } from '../run.js'
+
+interface CopyOutcome {
+  readonly machines: readonly CopiedMachine[]
+  readonly failed: readonly { readonly machine: string; readonly error: Trouble }[]
+}
+
+export function addCopy(program: Command): void {
+  program
+    .command('copy')
+    .description(
+      'Bring points to another repository: those that came after what is there already. Only chunks that are missing there are sent.',
+    )
+    .argument('<from>', 'the repository that has them: a folder, or s3://BUCKET/PREFIX')
+    .argument('<to>', 'the one that gets them; it may hold other machines, too')
+    .argument('[machines...]', 'only these (default: all)')
+    .addHelpText(
+      'after',
+      `
+Each point is there whole or not at all, with its name and time. Run it again, or on a schedule: it goes on where it was.
+A point that was removed there does not come back.
+
+Examples:
+  everfold init s3://backups/site-1
+  everfold copy /backup/repo s3://backups/site-1
+  everfold copy /backup/repo s3://backups/site-1 web1 db1`,
+    )
+    .action(
+      async (
+        from: string,
+        to: string,
+        machines: readonly string[],
+        options: Pick<CommonOptions, 'json' | 'cache'>,
+      ) => {
+        const outcome = await withBoth(from, to, options, (source, target) =>
+          copyAll(source, target, machines, options.json === true),
+        )
+        await printResult(options, outcome, () => describe(outcome))
+        const [first] = outcome.failed
+        if (first !== undefined) process.exitCode = ERROR_CLASSES[first.error.code].exit
+      },
+    )
+}
+
+async function withBoth<T>(
+  from: string,
+  to: string,
+  { cache }: Pick<CommonOptions, 'cache'>,
+  work: (from: OpenedRepository, to: OpenedRepository) => Promise<T>,
+): Promise<T> {
+  const settings = {
+    command: 'copy',
+    threads: true,
+    onWarning: warn,
+    ...(cache !== undefined && { cacheFolder: cache }),
+  }
+  const source = await openRepository(from, settings)
+  try {
+    const target = await openRepository(to, settings)
+    try {
+      return await work(source, target)
+    } finally {
+      await target.close()
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+async function copyAll(
+  { repository: from }: OpenedRepository,
+  { repository: to }: OpenedRepository,
+  wanted: readonly string[],
+  quiet: boolean,
+): Promise<CopyOutcome> {
+  const machines: CopiedMachine[] = []
+  const failed: { machine: string; error: Trouble }[] = []
+  for (const machine of wanted.length > 0 ? wanted : await from.chains.machines()) {
+    const progress = showProgress(`copying ${machine}`, quiet)
+    try {
+      machines.push(
+        await copyMachine(from, to, machine, {
+          onProgress: (done, total) => {
+            progress.update(done, total)
+          },
+        }),
+      )
+    } catch (error) {
+      // Of one machine: the others are copied all the same.
+      if (!isEverfoldError(error, 'DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND', 'CONFLICT'))
+        throw error
+      failed.push({ machine, error: errorJson(error) })
+    } finally {
+      progress.stop()
+    }
+  }
+  return { machines, failed }
+}
+
+function describe({ machines, failed }: CopyOutcome): string {
+  const lines = machines.map(({ machine, copied, readBytes, storedBytes }) =>
+    copied.length === 0
+      ? `${machine}: nothing new.`
+      : `${machine}: copied ${counted(copied.length, 'point')}, read ${bytes(readBytes)}, stored ${bytes(storedBytes)}.`,
+  )
+  for (const { machine, error } of failed) lines.push(`${machine}: ${error.message} [${error.code}]`)
+  return lines.length === 0 ? 'There are no machines to copy.' : lines.join('\n')
+}
