@@ -7,18 +7,33 @@ import { ensurePackages, run } from './command.js'
 import { GiB, imagePackages, KiB, MiB } from './image.js'
 import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
-import { describeCommit, describeMachine, formatNumber, formatTable, writeResults } from './report.js'
+import {
+  type Bar,
+  describeCommit,
+  describeMachine,
+  formatBar,
+  formatNumber,
+  formatTable,
+  writeResults,
+} from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
-import { type ServiceProcess, startService } from './service-process.js'
+import { type Load, type LoadOptions, runLoad } from './service-load.js'
+import { type ServiceProcess, startService, stopService } from './service-process.js'
+import { compareUploads, type UploadFigures } from './service-upload.js'
 import type { Workspace } from './workspace.js'
 
-export const serviceUsage = `service: reading a disk from the service over loopback: all of it, and 64 KiB at random
+export const serviceUsage = `service: many clients sending incrementals at once; one client's full, beside the embedded command;
+         reading a disk, all of it, and 64 KiB at random; all over loopback
+  --clients N        clients at once (default 100)
+  --load-seconds N   how long they send (default 120)
+  --rounds N         fulls each way, of which the medians are shown (default 3)
   --size-gib N       size of the image, made or taken from an earlier run (default 1)
   --seconds N        how long random reads go on (default 10)
   --in-flight N      reads at once (default 16)
   --results FOLDER   where the raw figures go (default bench/results)`
 
-export interface ServiceOptions {
+export interface ServiceOptions extends LoadOptions {
+  readonly rounds: number
   readonly sizeGib: number
   readonly seconds: number
   readonly inFlight: number
@@ -29,6 +44,9 @@ export function parseServiceOptions(args: readonly string[]): ServiceOptions {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      clients: { type: 'string', default: '100' },
+      'load-seconds': { type: 'string', default: '120' },
+      rounds: { type: 'string', default: '3' },
       'size-gib': { type: 'string', default: '1' },
       seconds: { type: 'string', default: '10' },
       'in-flight': { type: 'string', default: '16' },
@@ -36,6 +54,9 @@ export function parseServiceOptions(args: readonly string[]): ServiceOptions {
     },
   })
   return {
+    clients: wholePositive('clients', values.clients),
+    loadSeconds: positive('load-seconds', values['load-seconds']),
+    rounds: wholePositive('rounds', values.rounds),
     sizeGib: positive('size-gib', values['size-gib']),
     seconds: positive('seconds', values.seconds),
     inFlight: wholePositive('in-flight', values['in-flight']),
@@ -45,7 +66,7 @@ export function parseServiceOptions(args: readonly string[]): ServiceOptions {
 
 const readBytes = 64 * KiB
 
-/** Backs the image up, serves the repository, and reads from it. */
+/** Backs the image up, serves the repository, sends to it and reads from it. */
 export async function runService(options: ServiceOptions, workspace: Workspace): Promise<void> {
   const cached = join(workspace.cache, `image-${options.sizeGib}gib.img`)
   if (!existsSync(cached)) await ensurePackages(imagePackages)
@@ -60,8 +81,12 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
   try {
     const whole = await readWhole(service)
     const random = await readAtRandom(service, options)
+    const load = await runLoad(started, options)
+    await stopService(started)
+    const upload = await compareUploads(image, workspace.scratch, options.rounds)
     print(whole, random)
-    const figures = { whole, random, startSeconds: service.startSeconds, options }
+    printUploads(load, upload, options)
+    const figures = { load, upload, whole, random, startSeconds: service.startSeconds, options }
     const machine = { machine: describeMachine(), commit: await describeCommit() }
     const path = await writeResults(options.results, 'service', { ...machine, ...figures })
     console.log(`raw figures: ${path}`)
@@ -152,4 +177,30 @@ function print(whole: Whole, random: Random): void {
       ],
     ]),
   )
+}
+
+function printUploads(load: Load, upload: UploadFigures, options: ServiceOptions): void {
+  const mib = (bytes: number): string => `${formatNumber(bytes / MiB)} MiB`
+  console.log(
+    `\n${options.clients} clients for ${options.loadSeconds} s: ${load.commits} commits, ${load.failures} failed, ` +
+      `${formatNumber(load.sentMiBPerSecond)} MiB/s of changes; commit p50 ${formatNumber(load.commitP50Ms)} ms, p99 ${formatNumber(load.commitP99Ms)} ms\n` +
+      `memory of the service: at most ${mib(load.memoryMaxBytes)}; ${mib(load.memoryEarlyBytes)} in the second quarter, ${mib(load.memoryLateBytes)} in the last\n` +
+      `full of ${options.sizeGib} GiB: ${formatNumber(upload.embeddedSeconds)} s embedded, ${formatNumber(upload.serviceSeconds)} s through the service\n`,
+  )
+  const bars: readonly Bar[] = [
+    { text: 'failed commits', limit: 0, measured: load.failures, unit: '' },
+    {
+      text: 'memory of the service under load',
+      limit: 600,
+      measured: load.memoryMaxBytes / 1e6,
+      unit: 'MB',
+    },
+    {
+      text: 'full through the service at 0.7 of the embedded speed',
+      limit: upload.embeddedSeconds / 0.7,
+      measured: upload.serviceSeconds,
+      unit: 's',
+    },
+  ]
+  for (const bar of bars) console.log(formatBar(bar))
 }
