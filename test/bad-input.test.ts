@@ -39,7 +39,7 @@ const WRONG: readonly Case[] = [
   ],
   ['a folder that is no repository', 'REPOSITORY_NOT_FOUND', /everfold init/, 'points', '--repo', '/tmp'],
   ['a file for a repository', 'REPOSITORY_NOT_FOUND', /not a folder/, 'points', '--repo', 'disk'],
-  ['a URL for a repository', 'ARGUMENT_INVALID', /local folders/, 'points', '--repo', 's3://bucket/x'],
+  ['a URL of no bucket', 'ARGUMENT_INVALID', /s3:\/\/BUCKET/, 'points', '--repo', 'ftp://host/x'],
   ['a repository that is one already', 'REPOSITORY_EXISTS', /already/, 'init', 'repo'],
   ['an unknown machine', 'MACHINE_UNKNOWN', /everfold points/, 'restore', 'nobody', 'latest', 'vda=out'],
   ['points of an unknown machine', 'MACHINE_UNKNOWN', /everfold points/, 'points', 'nobody'],
