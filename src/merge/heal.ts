@@ -1,8 +1,10 @@
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
+import { listPacks } from '../pack/catalog.js'
 import { planTasks } from '../pack/chunk-reader.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
-import type { DamagedPack } from '../pack/quarantine.js'
+import type { CondemnedObject, DamagedPack } from '../pack/quarantine.js'
+import { packsPrefix } from '../store/keys.js'
 import { rewritePack } from './rewrite-pack.js'
 
 export interface HealResult {
@@ -31,22 +33,33 @@ export async function healDamage(repository: Repository): Promise<HealResult> {
       if (healed.left !== undefined) left.push(healed.left)
     }
     if (healedChunks > 0) {
-      const condemned = replaced.map((pack) => ({
-        key: pack.key,
-        packs: [{ id: pack.pack, generation: pack.generation }],
-        round: quarantine.state.round,
-      }))
-      // An object that holds other packs too stays: collection empties it in time.
+      const condemned: CondemnedObject[] = []
+      for (const pack of replaced) condemned.push(...(await outdated(repository, pack)))
       await quarantine.record(repository.store, {
         damaged: left,
-        condemned: [
-          ...quarantine.state.condemned,
-          ...condemned.filter((object) => object.key.startsWith('packs/')),
-        ],
+        condemned: [...quarantine.state.condemned, ...condemned],
       })
     }
     return { healedChunks, damagedChunks: left.reduce((sum, pack) => sum + (pack.chunks?.length ?? 1), 0) }
   })
+}
+
+/**
+ * The generation that was damaged and all before it: none of them is to be read any more. An object that holds other packs too
+ * stays: collection empties it in time.
+ */
+async function outdated(repository: Repository, damaged: DamagedPack): Promise<CondemnedObject[]> {
+  const { quarantine } = repository.catalog
+  const objects: CondemnedObject[] = []
+  for await (const { packId, generation, key } of listPacks(repository.store, damaged.pack))
+    if (
+      packId === damaged.pack &&
+      generation <= damaged.generation &&
+      key.startsWith(packsPrefix) &&
+      quarantine.condemnedObject(key) === undefined
+    )
+      objects.push({ key, packs: [{ id: packId, generation }], round: quarantine.state.round })
+  return objects
 }
 
 async function healPack(

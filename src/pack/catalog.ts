@@ -166,7 +166,8 @@ export class PackCatalog {
     await this.quarantine.load(this.#store)
     const known = this.#places.get(packId)
     // Most packs are objects of their own in their first generation: that costs no listing to find out.
-    const likely = known ?? (this.quarantine.isCondemned(packId, 0) ? undefined : ownObject(packId, 0))
+    const isFirstOut = this.quarantine.isCondemned(packId, 0) || this.quarantine.isDamagedLater(packId)
+    const likely = known ?? (isFirstOut ? undefined : ownObject(packId, 0))
     if (likely !== undefined) {
       try {
         return await this.#read(likely)

@@ -127,6 +127,11 @@ export class Quarantine {
     return damaged.chunks?.has(chunk) ?? true
   }
 
+  /** Is damage known of a generation after a pack's first? Then that one is not what is to be read first. */
+  isDamagedLater(packId: string): boolean {
+    return (this.#damaged.get(packId)?.generation ?? 0) > 0
+  }
+
   #take(state: QuarantineState): void {
     this.#state = state
     this.#objects = new Map(state.condemned.map((object) => [object.key, object]))

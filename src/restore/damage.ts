@@ -79,14 +79,26 @@ export class DamageMap {
     this.note(directory.key, 'chunks in it are damaged')
   }
 
-  /** Damaged chunks of the generations that are read, for the quarantine. */
+  /**
+   * Damaged chunks, for the quarantine: those of which the copy that is read, in the newest generation that has them, is bad. A newer
+   * generation without them does not make them good.
+   */
   damagedPacks(): DamagedPack[] {
     const damaged: DamagedPack[] = []
     for (const [pack, generations] of this.#packs) {
       const newest = generations[0]
-      if (newest === undefined || newest.bad.size === 0) continue
-      const chunks = [...newest.bad].sort((a, b) => a - b)
-      damaged.push({ pack, generation: newest.generation, key: newest.key, chunks })
+      if (newest === undefined) continue
+      const bad = new Set(generations.flatMap((one) => [...one.bad]))
+      const chunks = [...bad].filter((chunk) =>
+        generations.find((one) => isPresent(one, chunk))?.bad.has(chunk),
+      )
+      if (chunks.length === 0) continue
+      damaged.push({
+        pack,
+        generation: newest.generation,
+        key: newest.key,
+        chunks: chunks.sort((a, b) => a - b),
+      })
     }
     return damaged
   }
