@@ -163,7 +163,7 @@ describe('a repository behind a bad line', () => {
   ])(
     `survives ${BURST_MS / 1000} s of nothing but %i %s in the middle of a backup`,
     async (status, code) => {
-      const at = await workspace()
+      const at = await workspace({ EVERFOLD_S3_GIVE_UP_SECONDS: '300' })
       const disk = random.next(4 * MIB)
       await at.write('vda.raw', disk)
       let until = 0

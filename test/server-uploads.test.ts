@@ -79,6 +79,30 @@ describe('an image in one request', () => {
     expect((await served.ok('/v1/machines/once/points', admin)).points).toHaveLength(2)
   })
 
+  it('sent twice at once with the same key is one that is busy; once the first is cut off, it can be repeated', async () => {
+    const path = '/v1/machines/twice/disks/vda/image'
+    const headers = { Authorization: `Bearer ${up.token}`, 'Idempotency-Key': 'twice' }
+    const first = httpRequest(served.url + path, {
+      method: 'PUT',
+      headers: { ...headers, Expect: '100-continue' },
+    })
+    first.on('error', () => undefined).flushHeaders()
+    await once(first, 'continue')
+    first.write(DISK.subarray(0, MIB))
+    const again = async (): Promise<Json> => {
+      const init = { method: 'PUT', headers: { 'Idempotency-Key': 'twice' }, body: DISK }
+      return (await served.fetch(path, up.token, init)).json()
+    }
+    await eventually(again, (answer) => answer.code === 'SESSION_BUSY')
+    first.destroy()
+    const { point } = await eventually(again, (answer) => {
+      expect([undefined, 'SESSION_BUSY']).toContain(answer.code)
+      return answer.code === undefined
+    })
+    await reader().expectDisk('twice', point, DISK)
+    expect((await served.ok('/v1/machines/twice/points', admin)).points).toHaveLength(1)
+  })
+
   it('that breaks off makes no point, and leaves no session', async () => {
     const path = '/v1/machines/broken/disks/vda/image'
     await up.cutOff('PUT', path, DISK, 2 * MIB)

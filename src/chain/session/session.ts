@@ -42,6 +42,8 @@ export class Session {
   lastUsedMs: number
   /** Data requests that are running. */
   running = 0
+  /** It belongs to one request, which is still at work and is going to commit it or give it up. */
+  held = false
   /** Why nothing more is taken; undefined: it is open. */
   closed: 'committing' | 'gone' | undefined
   readonly #repository: Repository

@@ -111,7 +111,7 @@ export class Sessions {
           return { session: known, created: false }
         if (known !== undefined && isOpen(known)) {
           // One that a single request was to bring, and did not, is begun anew.
-          if (known.running > 0 || this.#committing.has(id)) throw busy(id)
+          if (known.held || known.running > 0 || this.#committing.has(id)) throw busy(id)
           const done = await this.#recall(known.begin)
           if (done !== undefined) return { session: done, created: false }
           await this.#drop(id)
@@ -121,6 +121,7 @@ export class Sessions {
       this.#open.set(id, { owner, sinceMs: this.#nowMs })
       try {
         const session = await beginSession(this.#repository, id, owner, request)
+        session.held = request.single === true
         this.#loaded.set(id, session)
         return { session, created: true }
       } catch (error) {
@@ -255,10 +256,14 @@ export class Sessions {
   async giveUp(session: Session): Promise<void> {
     try {
       await this.#turn.run(session.id, async () => {
+        // A later one of the same key is none of our business.
+        if (this.#loaded.get(session.id) !== session) return
         if ((await this.#recall(session.begin)) === undefined) await this.#drop(session.id)
       })
     } catch {
-      // It is dropped when it has expired, then.
+      // It is dropped when it has expired, or its key comes again.
+    } finally {
+      session.held = false
     }
   }
 
