@@ -28,8 +28,8 @@ Each point is there whole or not at all, with its name and time. Run it again, o
 A point that was removed there does not come back.
 
 Examples:
-  everfold init s3://backups/site-1
-  everfold copy /backup/repo s3://backups/site-1
+  everfold copy /backup/repo /mnt/offsite/repo
+  everfold copy /backup/repo s3://backups/site-1        (made before with everfold init)
   everfold copy /backup/repo s3://backups/site-1 web1 db1`,
     )
     .action(
