@@ -112,6 +112,23 @@ describe('an image in one request', () => {
     await served.fails('MACHINE_UNKNOWN', '/v1/machines/broken/points', admin)
   })
 
+  it('of fewer or more bytes than its size says makes no point, from a file or from a pipe', async () => {
+    const file = at.path(await at.write('image', DISK))
+    const path = (size: number): string => `/v1/machines/sized/disks/vda/image?size=${size}`
+    for (const chunked of [[], ['-H', 'Transfer-Encoding: chunked']]) {
+      const put = (size: number): Promise<Json> => up.curl(path(size), ...chunked, '-T', file)
+      expect(await put(DISK.length + 1)).toMatchObject({
+        code: 'DISK_INCOMPLETE',
+        details: { sizeBytes: DISK.length + 1, receivedBytes: DISK.length },
+      })
+      expect(await put(DISK.length - 1)).toMatchObject({ code: 'ARGUMENT_INVALID' })
+    }
+    await served.fails('ARGUMENT_INVALID', path(0), up.token, { method: 'PUT', body: Buffer.from('x') })
+    await served.fails('MACHINE_UNKNOWN', '/v1/machines/sized/points', admin)
+    const { point } = await up.curl(path(DISK.length), '-H', 'Transfer-Encoding: chunked', '-T', file)
+    await reader().expectDisk('sized', point, DISK)
+  })
+
   it('without a byte, or of another type, is refused', async () => {
     const path = '/v1/machines/no/disks/vda/image'
     const bytes = Buffer.from('x')

@@ -50,6 +50,9 @@ const putImage = route({
   query: z.strictObject({
     note: z.string().max(NOTE_LENGTH_MAX).optional(),
     consistency: consistencySchema.optional(),
+    size: wholeNumber(1, Number.MAX_SAFE_INTEGER)
+      .optional()
+      .meta({ description: 'Bytes of the disk: a body of fewer or more makes no point' }),
   }),
   upload: BYTES,
   answers: {
@@ -65,12 +68,13 @@ const putImage = route({
     checkUploadType(request, BYTES, true)
     const length = lengthOf(request)
     if (length === 0) throw noBytes()
+    checkLength(length, query.size)
     const { session } = await createFor(
       service,
       token,
       {
         machine: params.machine,
-        disks: [{ id: params.disk, sizeBytes: length ?? Number.MAX_SAFE_INTEGER }],
+        disks: [{ id: params.disk, sizeBytes: query.size ?? length ?? Number.MAX_SAFE_INTEGER }],
         ...(query.note === undefined ? {} : { note: query.note }),
         ...(query.consistency === undefined ? {} : { consistency: query.consistency }),
         single: true,
@@ -83,7 +87,7 @@ const putImage = route({
     }
     facts['session'] = session.id
     try {
-      const sizeBytes = await receiveImage(service, session, call)
+      const sizeBytes = await receiveImage(service, session, call, query.size)
       facts['bytes'] = sizeBytes
       const { result } = await sessions.commit(session, new Map([[0, sizeBytes]]))
       facts.point = result.point
@@ -96,16 +100,35 @@ const putImage = route({
   },
 })
 
-async function receiveImage(service: Service, session: Session, call: UploadCall): Promise<number> {
+async function receiveImage(
+  service: Service,
+  session: Session,
+  call: UploadCall,
+  wantedBytes: number | undefined,
+): Promise<number> {
   const { receivedBytes } = await receive(service, session, 0, call, async (upload, body) => {
     let at = 0
     for await (const bytes of body) {
+      if (wantedBytes !== undefined) checkEnd(at + bytes.length, wantedBytes)
       await upload.data(at, bytes)
       at += bytes.length
     }
   })
   if (receivedBytes === 0) throw noBytes()
+  checkLength(receivedBytes, wantedBytes)
   return receivedBytes
+}
+
+/** Is a body as long as the client says that its disk is? @throws DISK_INCOMPLETE, ARGUMENT_INVALID */
+function checkLength(bytes: number | undefined, wantedBytes: number | undefined): void {
+  if (bytes === undefined || wantedBytes === undefined) return
+  checkEnd(bytes, wantedBytes)
+  if (bytes === wantedBytes) return
+  throw new EverfoldError(
+    'DISK_INCOMPLETE',
+    `The disk has ${wantedBytes} bytes, as "size" says, but only ${bytes} came: did what reads it fail? No point was made; send all of it.`,
+    { details: { sizeBytes: wantedBytes, receivedBytes: bytes } },
+  )
 }
 
 function checkEnd(end: number, sizeBytes: number): void {
