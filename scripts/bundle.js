@@ -17,30 +17,40 @@ const nativeBinding = {
 
 const out = new URL('../dist/bin/', import.meta.url)
 await rm(out, { recursive: true, force: true })
-await build({
+
+/** @type {import('esbuild').BuildOptions} */
+const common = {
   absWorkingDir: new URL('..', import.meta.url).pathname,
-  entryPoints: [
-    { in: 'src/cli/main.ts', out: 'everfold' },
-    { in: 'src/pack/worker.ts', out: 'worker' },
-  ],
   outdir: 'dist/bin',
   bundle: true,
-  splitting: true,
-  chunkNames: '[name]-[hash]',
-  format: 'esm',
   platform: 'node',
   target: 'node20.15',
   external: ['piscina', 'zstd-napi', '@aws-sdk/client-s3'],
-  plugins: [nativeBinding],
   minifySyntax: true,
   minifyWhitespace: true,
   keepNames: true,
   sourcemap: true,
   sourcesContent: false,
   logLevel: 'warning',
+}
+await build({
+  ...common,
+  entryPoints: [{ in: 'src/cli/main.ts', out: 'everfold' }],
+  splitting: true,
+  chunkNames: '[name]-[hash]',
+  format: 'esm',
+  plugins: [nativeBinding],
   // CommonJS modules in the bundle ask for Node's own modules this way.
   banner: {
     js: "import { createRequire as makeRequire } from 'node:module';const require = makeRequire(import.meta.url);",
   },
+})
+// A thread that is ended while it loads an ES module aborts the whole process in Node 20 ("v8::Module::IsGraphAsync must be used on
+// an instantiated module"): threads load CommonJS.
+await build({
+  ...common,
+  entryPoints: [{ in: 'src/pack/worker.ts', out: 'worker' }],
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
 })
 await chmod(new URL('everfold.js', out), 0o755)

@@ -115,9 +115,9 @@ async function startThreads(size: number, atOnce: number): Promise<Piscina> {
   })
 }
 
-/** Threads load built JavaScript, also when this module runs from TypeScript source under the test runner. */
-function workerFile(): string {
-  const here = import.meta.url
-  const folder = here.endsWith('.ts') ? here.replace('/src/pack/crew.ts', '/dist/src/pack/') : here
-  return fileURLToPath(new URL('worker.js', folder))
+/** Threads load what `npm run build` bundled for them, from wherever this module runs: source, built or bundled. */
+export function workerFile(): string {
+  return fileURLToPath(
+    new URL(import.meta.url.replace(/\/(?:dist\/bin|(?:dist\/)?src\/pack)\/[^/]+$/, '/dist/bin/worker.cjs')),
+  )
 }
