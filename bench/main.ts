@@ -1,4 +1,5 @@
 import { exitOnSignals } from './command.js'
+import { compareUsage, runCompare } from './compare-command.js'
 import { decayUsage, parseDecayOptions, runDecay } from './decay.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
@@ -6,9 +7,11 @@ import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
 import { markUsage, parseMarkOptions, runMark } from './mark.js'
 import { parseS3Options, runS3, s3Usage } from './s3.js'
 import { parseServiceOptions, runService, serviceUsage } from './service.js'
-import { openWorkspace } from './workspace.js'
+import { openWorkspace, type Workspace } from './workspace.js'
 
 const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
+
+${compareUsage}
 
 ${engineUsage}
 
@@ -26,36 +29,33 @@ ${s3Usage}
 
 Images are kept in EVERFOLD_BENCH_DIR (default: everfold-bench in the folder for temporary files).`
 
+type Benchmark = (args: readonly string[], workspace: () => Promise<Workspace>) => Promise<void>
+
 /** A benchmark checks its arguments before it gets a workspace. */
-const benchmarks: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
-  engine: async (args) => {
-    const options = parseEngineOptions(args)
-    await runEngine(options, await openWorkspace())
-  },
-  frames: async (args) => {
-    const options = parseFramesOptions(args)
-    await runFrames(options, await openWorkspace())
-  },
-  service: async (args) => {
-    const options = parseServiceOptions(args)
-    await runService(options, await openWorkspace())
-  },
-  s3: async (args) => {
-    const options = parseS3Options(args)
-    await runS3(options, await openWorkspace())
-  },
-  fold: async (args) => {
-    const options = parseFoldOptions(args)
-    await runFold(options, await openWorkspace())
-  },
-  mark: async (args) => {
-    const options = parseMarkOptions(args)
-    await runMark(options, await openWorkspace())
-  },
-  decay: async (args) => {
-    const options = parseDecayOptions(args)
-    await runDecay(options, await openWorkspace())
-  },
+function benchmark<Options>(
+  parse: (args: readonly string[]) => Options,
+  work: (options: Options, workspace: Workspace) => Promise<void>,
+): Benchmark {
+  return async (args, workspace) => {
+    const options = parse(args)
+    await work(options, await workspace())
+  }
+}
+
+const benchmarks: Readonly<Record<string, Benchmark>> = {
+  engine: benchmark(parseEngineOptions, runEngine),
+  frames: benchmark(parseFramesOptions, runFrames),
+  service: benchmark(parseServiceOptions, runService),
+  s3: benchmark(parseS3Options, runS3),
+  fold: benchmark(parseFoldOptions, runFold),
+  mark: benchmark(parseMarkOptions, runMark),
+  decay: benchmark(parseDecayOptions, runDecay),
+}
+
+/** One for all benchmarks that a command runs. */
+function oneWorkspace(): () => Promise<Workspace> {
+  let opened: Promise<Workspace> | undefined
+  return () => (opened ??= openWorkspace())
 }
 
 async function main(args: readonly string[]): Promise<void> {
@@ -63,14 +63,17 @@ async function main(args: readonly string[]): Promise<void> {
     console.log(usage)
     return
   }
-  const [first, ...rest] = args
-  const named = first !== undefined && !first.startsWith('-')
-  const name = named ? first : 'engine'
-  const benchmark = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined
-  if (benchmark === undefined) {
-    throw new Error(`No benchmark is called "${name}": there is ${Object.keys(benchmarks).join(', ')}`)
+  const workspace = oneWorkspace()
+  const runBenchmark = async (name: string, options: readonly string[]): Promise<void> => {
+    const found = Object.hasOwn(benchmarks, name) ? benchmarks[name] : undefined
+    if (found === undefined)
+      throw new Error(`No benchmark is called "${name}": there is ${Object.keys(benchmarks).join(', ')}`)
+    await found(options, workspace)
   }
-  await benchmark(named ? rest : args)
+  const [first, ...rest] = args
+  if (first === '--compare') await runCompare(rest, workspace, runBenchmark)
+  else if (first !== undefined && !first.startsWith('-')) await runBenchmark(first, rest)
+  else await runBenchmark('engine', args)
 }
 
 function describe(error: unknown): string {
