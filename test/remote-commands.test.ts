@@ -1,6 +1,7 @@
 /** Every command gives the same with --server as with --repo: two copies of one repository, one of them served. */
 
-import { cp } from 'node:fs/promises'
+import { cp, readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, MIB, noise, overwritten } from './disk-bytes.js'
 import { everfold, type Json, type Run } from './everfold.js'
@@ -107,6 +108,56 @@ describe('with --server, the same comes out as with --repo:', () => {
     ['token create --name x --role nobody'],
   ])('%s', async (line) => {
     await expectSame(...line.split(' '))
+  })
+
+  it.each([
+    ['backup new1 vda=disk --note first'],
+    ['backup new1 vda=disk --chunker fixed'],
+    ['backup new1 vda=disk vdb=disk'],
+    ['backup new1 vda=disk --changed vda=feed.json'],
+    ['retain new1 --last 2 --save'],
+    ['backup new1 vda=disk'],
+    ['backup new1 vda=disk --changed vdb=feed.json'],
+    ['backup new1 vda=disk vdc=disk --changed vdc=feed.json'],
+    ['delete new1 latest'],
+    ['backup new1 vda=disk --changed vda=feed.json'],
+    ['backup new2 vda=disk --changed vda=feed.json'],
+    ['backup new2 vda=missing'],
+    ['backup new2 disk'],
+    [`backup new2 vda=disk --note ${'x'.repeat(1001)}`],
+    ['backup .new vda=disk'],
+    ['backup new2 .vda=disk'],
+    ['backup new2 vda=disk vda=disk'],
+  ])('%s, but for the ids of points', async (line) => {
+    for (const where of [local, remote]) {
+      await where.write('disk', DISK)
+      await where.write('feed.json', Buffer.from('[{"offset": 4096, "length": 100000}]'))
+    }
+    const args = [...line.split(' '), '--json']
+    const [here, there] = [await everfold(args, local.options), await onServer(args)].map((run) => {
+      const { status, stdout, stderr } = shown(run)
+      const ofPoints = (key: string, value: unknown): unknown =>
+        ['point', 'removed', 'kept'].includes(key) ? String(value).replaceAll(/[0-9a-z]{8}/g, 'id') : value
+      return { status, stderr, stdout: JSON.parse(JSON.stringify(stdout), ofPoints) }
+    })
+    expect(there).toEqual(here)
+  })
+
+  it('backup, where the retention after it fails: the point is safe, and the exit status is 8', async () => {
+    for (const where of [local, remote]) await where.write('disk', DISK)
+    await local.ok('retain', '--last', '1', '--save')
+    expect((await onServer(['retain', '--last', '1', '--save'])).status).toBe(0)
+    for (const { repo } of [local, remote]) {
+      const [newest] = (await readdir(join(repo, 'settings'))).sort().reverse()
+      await writeFile(join(repo, 'settings', newest!), '#')
+    }
+    const args = ['backup', 'new3', 'vda=disk', '--json']
+    const [here, there] = [await everfold(args, local.options), await onServer(args)]
+    expect(there.status).toBe(8)
+    expect(JSON.parse(there.stdout).retention.error.code).toBe('DATA_DAMAGED')
+    expect(there.stderr).toBe(here.stderr)
+    expect(JSON.parse(there.stdout).retention).toEqual(JSON.parse(here.stdout).retention)
+    await expectSame('retain', '--forget-policy')
   })
 
   it.each([['gc'], ['gc --rounds 4']])('%s, but for records of the jobs that a service has', async (line) => {

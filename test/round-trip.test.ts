@@ -144,3 +144,13 @@ describe('a backup without a feed of a disk that has points', () => {
     await at.expectDisk('streams', 'parent', before, 'tape.cdc')
   })
 })
+
+describe('verify', () => {
+  it('counts all chunks that it checked, however many are read at once', async () => {
+    const own = await Workspace.make()
+    await own.write('disk', noise('many chunks', 40 * MIB))
+    await own.ok('backup', 'm', 'vda.fixed=disk')
+    for (let i = 0; i < 3; i++) expect(await own.ok('verify')).toMatchObject({ ok: true, chunks: 640 })
+    await own.remove()
+  })
+})

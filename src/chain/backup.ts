@@ -142,6 +142,22 @@ function checkDisks(machine: string, disks: readonly DiskBackup[], head: ChainHe
   }
 }
 
+export function withoutBase(disk: string): EverfoldError {
+  return new EverfoldError(
+    'FEED_WITHOUT_BASE',
+    `There is no earlier point of disk "${disk}" that a feed or changes could be relative to. Send all of it: without --changed ${disk}=…, or with "content": "whole".`,
+    { details: { disk } },
+  )
+}
+
+export function cutOtherwise(disk: string, chunker: 'fixed' | 'cdc'): EverfoldError {
+  return new EverfoldError(
+    'ARGUMENT_INVALID',
+    `Disk "${disk}" is cut as "${chunker}" since its first point; it cannot be changed later.`,
+    { details: { disk, chunker } },
+  )
+}
+
 /** Is what changed since the newest point that is known all that changed? @throws FEED_BASE_UNSURE */
 export function checkFeedBase(machine: string, head: ChainHead | undefined): void {
   if (head === undefined || (head.damaged.length === 0 && head.state.newestLost !== true)) return
@@ -164,11 +180,7 @@ async function planDisk(
   const previous = points.at(-1)?.disks.find((disk) => disk.id === request.id)
   const size = request.source.sizeBytes
   const chunker = previous?.chunker ?? request.chunker ?? CHUNKER_DEFAULT
-  if (request.chunker !== undefined && request.chunker !== chunker)
-    throw new EverfoldError(
-      'ARGUMENT_INVALID',
-      `Disk "${request.id}" is cut with --chunker ${chunker} since its first point; it cannot be changed later.`,
-    )
+  if (request.chunker !== undefined && request.chunker !== chunker) throw cutOtherwise(request.id, chunker)
   const stride = chunker === 'cdc' ? 0 : repository.config.chunkSize
   const run = new RunBuilder(stride, ingest.packs)
   const all = { offset: 0, length: size }
@@ -185,12 +197,7 @@ async function planDisk(
       ingest: { run, base, contentDefined: chunker === 'cdc' },
     }
   }
-  if (previous === undefined)
-    throw new EverfoldError(
-      'FEED_WITHOUT_BASE',
-      `There is no earlier point of disk "${request.id}" that a feed could be relative to. Take this backup without --changed ${request.id}=….`,
-      { details: { disk: request.id } },
-    )
+  if (previous === undefined) throw withoutBase(request.id)
   const ranges = [...request.changed]
   // What lies beyond the previous end is not in the base, whatever the feed says of it.
   const grown = ranges

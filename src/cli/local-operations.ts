@@ -14,7 +14,7 @@ import { verifyRepository } from '../restore/verify.js'
 import { listPoints } from '../server/listed-points.js'
 import { TokenBook } from '../server/token-book.js'
 import { openPoint } from './local-restore.js'
-import type { AfterBackup, Operations } from './operations.js'
+import type { Operations } from './operations.js'
 
 /** What commands do, on a repository that this process has opened. */
 export function localOperations(repository: Repository): Operations {
@@ -22,7 +22,7 @@ export function localOperations(repository: Repository): Operations {
     backUp: async ({ transfer: _transfer, patienceMs: _patience, ...request }) => {
       const backup = await backUp(repository, request)
       await healQuietly(repository)
-      const retention = await retainAfter(repository, backup.machine)
+      const retention = await retainAfterBackup(repository, backup.machine)
       return { ...backup, ...(retention === undefined ? {} : { retention }) }
     },
     listPoints: (machine, fast) =>
@@ -64,15 +64,6 @@ async function healQuietly(repository: Repository): Promise<void> {
   } catch (error) {
     const told = errorJson(error)
     process.stderr.write(`everfold: the backup is safe, but healing failed: ${told.message} [${told.code}]\n`)
-  }
-}
-
-async function retainAfter(repository: Repository, machine: string): Promise<AfterBackup | undefined> {
-  try {
-    const removed = await retainAfterBackup(repository, machine)
-    return removed === undefined ? undefined : { removed }
-  } catch (error) {
-    return { error: errorJson(error) }
   }
 }
 

@@ -6,7 +6,7 @@ import type { RebuildResult } from '../index/rebuild.js'
 import type { FoldResult } from '../merge/fold.js'
 import type { GcResult } from '../merge/gc.js'
 import type { PinRequest, PinResult } from '../merge/pins.js'
-import type { RetainResult } from '../merge/retain.js'
+import type { AfterBackup, RetainResult } from '../merge/retain.js'
 import type { Statistics } from '../merge/statistics.js'
 import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
@@ -33,9 +33,6 @@ export interface ListedPoints {
   /** What is wrong with them, or with those that are not listed. */
   readonly problems: readonly Trouble[]
 }
-
-/** What the saved retention policy did after a backup. */
-export type AfterBackup = { readonly removed: readonly string[] } | { readonly error: Trouble }
 
 /** How disks are sent to a service: only chunks that it lacks, or all bytes. */
 export type Transfer = 'offers' | 'stream'

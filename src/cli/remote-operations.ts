@@ -31,7 +31,7 @@ export function remoteOperations(client: EverfoldClient): Operations {
         const workers = new ThreadCrew()
         workers.prepare()
         try {
-          return await client.backUp({ ...work, workers, signal })
+          return await client.backUp({ ...work, workers, signal, waitForRetention: true })
         } finally {
           await workers.close()
         }

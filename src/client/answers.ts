@@ -338,4 +338,8 @@ export interface BackedUp {
   readonly newBytes: number
   readonly storedBytes: number
   readonly seconds: number
+  /** What the machine's saved policy did then; absent if it was not waited for, or none is saved. */
+  readonly retention?:
+    | { readonly removed: readonly string[] }
+    | { readonly error: { readonly code: ErrorCode; readonly message: string } }
 }

@@ -34,6 +34,8 @@ export interface BackupOptions {
   /** How long to go on without any progress. Milliseconds; default: 10 minutes. */
   readonly patienceMs?: number
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void
+  /** Waits until the machine's saved retention policy was applied, to be told what it did. */
+  readonly waitForRetention?: boolean
   /** Gives it up; the session is dropped. */
   readonly signal?: AbortSignal
 }
@@ -69,7 +71,7 @@ export async function backUp(http: Http, options: BackupOptions): Promise<Backed
     }
     for (const { source } of disks) await source.checkUnchanged?.()
     signal.throwIfAborted()
-    return await session.commit()
+    return await session.commit({ forRetention: options.waitForRetention === true })
   } catch (error) {
     // Its space comes back at once; if this fails, once the session has expired.
     await session.drop().catch(() => undefined)

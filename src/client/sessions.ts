@@ -150,13 +150,21 @@ export class UploadSession {
 
   /**
    * Makes the point. Asked again, also after a restart of the service, it gives the same point.
+   * @param waits  until the machine's saved retention policy was applied, to be told what it did
    * @throws DISK_INCOMPLETE, CONFLICT, and as all requests
    */
-  async commit(): Promise<BackedUp> {
+  async commit(waits: { readonly forRetention?: boolean } = {}): Promise<BackedUp> {
     const patience = patienceOf(this.#http, this.#options)
+    const request: HttpRequest = {
+      method: 'POST',
+      path: `${this.#path}/commit`,
+      query: { retention: waits.forRetention === true ? 'wait' : undefined },
+      repeatable: true,
+      patience,
+    }
     for (;;) {
       try {
-        return await this.#ask({ method: 'POST', path: `${this.#path}/commit`, repeatable: true, patience })
+        return await this.#ask(request)
       } catch (error) {
         // The service has not yet noticed that a connection of ours broke.
         if (!isEverfoldError(error, 'SESSION_BUSY')) throw error

@@ -1,7 +1,7 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { RetentionPolicy } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
-import { EverfoldError, isEverfoldError } from '../errors.js'
+import { EverfoldError, errorJson, isEverfoldError } from '../errors.js'
 import { freedByRemoving } from './account.js'
 import { damagedPoints } from './damaged-points.js'
 import { removePoints } from './fold.js'
@@ -72,16 +72,25 @@ export async function retain(
   )
 }
 
+/** What the saved policy did after a backup: ids of the points that it removed, or why it failed. */
+export type AfterBackup =
+  | { readonly removed: readonly string[] }
+  | { readonly error: ReturnType<typeof errorJson> }
+
 /**
- * Applies what is saved for a machine, if anything is.
- * @returns ids of the points removed; undefined if no policy is saved
- * @throws as retain; the chain is as it was then
+ * Applies what is saved for a machine, if anything is. If it fails, the chain is as it was.
+ * @returns undefined if no policy is saved
  */
 export async function retainAfterBackup(
   repository: Repository,
   machine: string,
-): Promise<readonly string[] | undefined> {
-  return (await retainMachine(repository, machine, {}))?.removed
+): Promise<AfterBackup | undefined> {
+  try {
+    const removed = (await retainMachine(repository, machine, {}))?.removed
+    return removed === undefined ? undefined : { removed }
+  } catch (error) {
+    return { error: errorJson(error) }
+  }
 }
 
 async function retainAll(repository: Repository, options: RetainOptions): Promise<RetainReport> {

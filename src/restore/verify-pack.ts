@@ -71,7 +71,9 @@ async function verifyObject(
       try {
         stopIfCancelled(signal)
         if (sample < 1 && randomShare(repository) >= sample) return
-        chunks += await verifyFrames(repository, object, directory, group, damage)
+        // Others count meanwhile.
+        const checked = await verifyFrames(repository, object, directory, group, damage)
+        chunks += checked
         bytes += (directory.frameOffset[group.end] ?? 0) - (directory.frameOffset[group.first] ?? 0)
       } finally {
         gate.leave()

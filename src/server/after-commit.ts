@@ -1,20 +1,26 @@
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
 import { healDamage } from '../merge/heal.js'
-import { retainAfterBackup } from '../merge/retain.js'
+import { type AfterBackup, retainAfterBackup } from '../merge/retain.js'
 import { KeyedMutex } from '../mutex.js'
+
+/** Points of which it is remembered what followed them, for whoever asks (again). */
+const FOLLOWED_MAX = 1000
 
 /**
  * What follows a point that came through the service, as it follows `everfold backup`: what is damaged may be healed by it, and the
- * machine's saved retention is applied. The point is safe whatever comes of this; nobody waits for it but the end of the service.
+ * machine's saved retention is applied. The point is safe whatever comes of this; nobody has to wait for it but the end of the service.
  */
 export class AfterCommit {
   readonly #repository: Repository
   readonly #log: Logger
   readonly #onRemoved: (machine: string, removed: readonly string[]) => Promise<void>
   readonly #turn = new KeyedMutex()
-  readonly #waiting = new Set<string>()
-  readonly #running = new Set<Promise<void>>()
+  /** By machine: what did not begin yet, and will see points that come until then. */
+  readonly #waiting = new Map<string, Promise<AfterBackup | undefined>>()
+  readonly #running = new Set<Promise<unknown>>()
+  /** By point, oldest first. */
+  readonly #followed = new Map<string, Promise<AfterBackup | undefined>>()
   #stopped = false
 
   /** @param onRemoved  told of the points that retention removed */
@@ -29,13 +35,19 @@ export class AfterCommit {
   }
 
   /** To be called once the point is durable. */
-  note(machine: string): void {
-    // One that did not begin yet will see this point as well.
-    if (this.#stopped || this.#waiting.has(machine)) return
-    this.#waiting.add(machine)
-    const work = this.#turn.run('after', () => this.#follow(machine))
-    this.#running.add(work)
-    work.finally(() => this.#running.delete(work)).catch(() => undefined)
+  note(machine: string, point: string): void {
+    if (this.#stopped) return
+    const work = this.#waiting.get(machine) ?? this.#begin(machine)
+    this.#followed.set(point, work)
+    for (const [oldest] of this.#followed) {
+      if (this.#followed.size <= FOLLOWED_MAX) break
+      this.#followed.delete(oldest)
+    }
+  }
+
+  /** What retention did after a point, once it is done; undefined if no policy is saved, or it is not known any more. */
+  async retentionAfter(point: string): Promise<AfterBackup | undefined> {
+    return this.#followed.get(point)
   }
 
   /** Begins nothing more, and waits for what is running. */
@@ -44,22 +56,31 @@ export class AfterCommit {
     await Promise.allSettled(this.#running)
   }
 
-  async #follow(machine: string): Promise<void> {
+  #begin(machine: string): Promise<AfterBackup | undefined> {
+    const work = this.#turn.run('after', () => this.#follow(machine))
+    this.#waiting.set(machine, work)
+    this.#running.add(work)
+    work.finally(() => this.#running.delete(work)).catch(() => undefined)
+    return work
+  }
+
+  async #follow(machine: string): Promise<AfterBackup | undefined> {
     this.#waiting.delete(machine)
-    if (this.#stopped) return
+    if (this.#stopped) return undefined
     try {
       const { healedChunks } = await healDamage(this.#repository)
       if (healedChunks > 0) this.#log.info({ healedChunks }, 'damaged chunks are whole again')
     } catch (error) {
       this.#log.error({ machine, err: error }, 'the point is safe, but healing failed')
     }
-    try {
-      const removed = await retainAfterBackup(this.#repository, machine)
-      if (removed === undefined || removed.length === 0) return
-      this.#log.info({ machine, removed }, 'retention')
-      await this.#onRemoved(machine, removed)
-    } catch (error) {
-      this.#log.error({ machine, err: error }, 'the point is safe, but retention failed')
+    const outcome = await retainAfterBackup(this.#repository, machine)
+    if (outcome === undefined) return undefined
+    if ('error' in outcome)
+      this.#log.error({ machine, error: outcome.error }, 'the point is safe, but retention failed')
+    else if (outcome.removed.length > 0) {
+      this.#log.info({ machine, removed: outcome.removed }, 'retention')
+      await this.#onRemoved(machine, outcome.removed)
     }
+    return outcome
   }
 }

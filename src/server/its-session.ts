@@ -53,10 +53,10 @@ export async function createFor(
 /** What follows a commit. */
 export function noteCommitted(
   { quotas, afterCommit }: Service,
-  { machine, changedBytes }: PointResult,
+  { machine, point, changedBytes }: PointResult,
 ): void {
   quotas.committed(machine, changedBytes)
-  afterCommit.note(machine)
+  afterCommit.note(machine, point)
 }
 
 /** @throws CONFLICT if it was committed */

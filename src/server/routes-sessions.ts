@@ -2,7 +2,6 @@ import * as z from 'zod'
 import { SESSION_DISKS_MAX } from '../chain/session/new-session.js'
 import { rangesOf } from '../chain/session/session.js'
 import { isOpen } from '../chain/session/sessions.js'
-import { NOTE_LENGTH_MAX } from '../names.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
 import { sendJsonList } from './json-list.js'
 import { coversMachine } from './roles.js'
@@ -20,6 +19,7 @@ import {
   consistencySchema,
   describe,
   droppedSchema,
+  noteSchema,
   rangesSchema,
   sessionSchema,
   sessionsSchema,
@@ -48,7 +48,7 @@ export const sessionRequest = z
       .max(64)
       .optional()
       .meta({ description: '`newest`, or the id of the newest point: nothing else can be a parent' }),
-    note: z.string().max(NOTE_LENGTH_MAX).optional(),
+    note: noteSchema.optional(),
     consistency: consistencySchema.optional(),
   })
   .meta({ id: 'SessionRequest' })
@@ -179,21 +179,26 @@ const commitSession = route({
   path: '/v1/sessions/{session}/commit',
   summary: 'Make the point, of all disks at once. Repeated, it answers with the same point',
   params: sessionParams,
-  query: noQuery,
+  query: z.strictObject({
+    retention: z.enum(['wait']).optional().meta({
+      description: '`wait`: answer once the saved retention policy is applied, and say what it did',
+    }),
+  }),
   answers: {
     201: { description: 'The point, durable', content: { 'application/json': committedSchema } },
     200: { description: 'The point, made before', content: { 'application/json': committedSchema } },
   },
   handle: async (service, call) => {
     const found = await sessionOf(service, call)
-    if (!isOpen(found)) {
-      call.facts.point = found.result.point
-      return { json: found.result }
-    }
-    const { result, created } = await service.sessions.commit(found)
+    const { result, created } = isOpen(found)
+      ? await service.sessions.commit(found)
+      : { result: found.result, created: false }
     if (created) noteCommitted(service, result)
     call.facts.point = result.point
-    return { status: created ? 201 : 200, json: result }
+    const status = created ? 201 : 200
+    if (call.query.retention === undefined) return { status, json: result }
+    const retention = await service.afterCommit.retentionAfter(result.point)
+    return { status, json: { ...result, ...(retention === undefined ? {} : { retention }) } }
   },
 })
 

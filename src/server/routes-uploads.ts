@@ -2,12 +2,11 @@ import * as z from 'zod'
 import type { Session } from '../chain/session/session.js'
 import { isOpen } from '../chain/session/sessions.js'
 import { EverfoldError } from '../errors.js'
-import { NOTE_LENGTH_MAX } from '../names.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
 import { receive, type UploadCall } from './receive.js'
 import { machineDiskParams, type Route, route, sessionDiskParams, wholeNumber } from './route.js'
 import type { Service } from './service.js'
-import { committedSchema, consistencySchema, receivedSchema } from './session-answers.js'
+import { committedSchema, consistencySchema, noteSchema, receivedSchema } from './session-answers.js'
 import { checkUploadType, idempotencyKeyOf, lengthOf } from './upload-body.js'
 
 const BYTES = 'application/octet-stream'
@@ -48,7 +47,7 @@ const putImage = route({
   summary: 'A whole disk in one request makes a point of that disk alone, for scripts: curl -T disk.raw',
   params: machineDiskParams,
   query: z.strictObject({
-    note: z.string().max(NOTE_LENGTH_MAX).optional(),
+    note: noteSchema.optional(),
     consistency: consistencySchema.optional(),
     size: wholeNumber(1, Number.MAX_SAFE_INTEGER)
       .optional()

@@ -3,9 +3,13 @@ import type { RepositoryConfig } from '../chain/config.js'
 import { missingOf, type Session } from '../chain/session/session.js'
 import type { SessionDone } from '../chain/session/session-objects.js'
 import { isOpen, type Sessions } from '../chain/session/sessions.js'
+import type { ErrorCode } from '../errors.js'
+import { NOTE_LENGTH_MAX } from '../names.js'
 
 /* What the routes of sessions answer. */
 
+/** In the document a string: codes are added. */
+const code = z.string() as unknown as z.ZodType<ErrorCode>
 const bytes = z.int().min(0)
 const time = z.iso.datetime()
 const pointId = z.string().regex(/^[0-9a-z]{8}$/)
@@ -29,8 +33,20 @@ export const committedSchema = z
     newBytes: bytes,
     storedBytes: bytes,
     seconds: z.number(),
+    retention: z
+      .union([
+        z.strictObject({ removed: z.array(pointId) }),
+        z.strictObject({ error: z.strictObject({ code, message: z.string() }) }),
+      ])
+      .optional()
+      .meta({ description: 'What the saved policy did then, where a commit with `retention=wait` asks' }),
   })
   .meta({ id: 'CommittedPoint' })
+
+/** What it may be is checked where it is kept. */
+export const noteSchema = z
+  .string()
+  .meta({ description: 'One line, without control characters', maxLength: NOTE_LENGTH_MAX })
 
 export const consistencySchema = z.enum(['crash', 'filesystem', 'application']).meta({
   description: 'What the source did before its disks were read; crash: nothing, as after a power cut',

@@ -3,7 +3,7 @@ import { EverfoldError } from '../../errors.js'
 import { SESSION_ID_LENGTH, sessionIdFrom } from '../../ids.js'
 import { checkName, checkNote } from '../../names.js'
 import { sessionBeginKey } from '../../store/keys.js'
-import { CHUNKER_DEFAULT, checkFeedBase, newPointId } from '../backup.js'
+import { CHUNKER_DEFAULT, checkFeedBase, cutOtherwise, newPointId, withoutBase } from '../backup.js'
 import type { PointState } from '../chain-state.js'
 import type { ChainHead } from '../chains.js'
 import { overtaken } from '../commit-point.js'
@@ -83,8 +83,14 @@ export async function beginSession(
 }
 
 /** @throws CONFLICT, FEED_WITHOUT_BASE */
-function checkParent(machine: string, { parent }: SessionRequest, newest: PointState | undefined): void {
+function checkParent(
+  machine: string,
+  { parent, disks }: SessionRequest,
+  newest: PointState | undefined,
+): void {
   if (parent === undefined) return
+  const fed = newest === undefined ? disks.find(({ content }) => content !== 'whole') : undefined
+  if (fed !== undefined) throw withoutBase(fed.id)
   if (newest === undefined)
     throw new EverfoldError(
       'FEED_WITHOUT_BASE',
@@ -111,12 +117,7 @@ function disksOf(
     const previous = newest?.disks.find((candidate) => candidate.id === id)
     const content = disk.content ?? (request.parent === undefined ? 'whole' : 'changes')
     const chunker = previous?.chunker ?? disk.chunker ?? CHUNKER_DEFAULT
-    if (disk.chunker !== undefined && disk.chunker !== chunker)
-      throw new EverfoldError(
-        'ARGUMENT_INVALID',
-        `Disk "${id}" is cut as "${chunker}" since its first point; it cannot be changed later.`,
-        { details: { disk: id, chunker } },
-      )
+    if (disk.chunker !== undefined && disk.chunker !== chunker) throw cutOtherwise(id, chunker)
     const { sizeBytes } = disk
     if (content === 'whole') return { id, sizeBytes, content, chunker, knownBytes: 0 }
     if (request.parent === undefined)
@@ -124,12 +125,7 @@ function disksOf(
         'ARGUMENT_INVALID',
         `Disk "${id}" sends changes: name the parent that they are relative to.`,
       )
-    if (previous === undefined)
-      throw new EverfoldError(
-        'FEED_WITHOUT_BASE',
-        `There is no earlier point of disk "${id}" that changes could be relative to. Send all of it: "content": "whole".`,
-        { details: { disk: id } },
-      )
+    if (previous === undefined) throw withoutBase(id)
     checkFeedBase(machine, head)
     return { id, sizeBytes, content, chunker, knownBytes: Math.min(sizeBytes, previous.sizeBytes) }
   })
