@@ -3,6 +3,7 @@ import { type FileHandle, lstat, open, realpath, rename, rm, stat } from 'node:f
 import { basename, dirname, join } from 'node:path'
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { blockDeviceSize } from '../feed/disk-source.js'
+import { DiskFile } from './disk-file.js'
 import type { DiskTarget } from './restore.js'
 
 const ZERO_BLOCK = new Uint8Array(1024 * 1024)
@@ -67,6 +68,7 @@ class NewFileTarget implements FinishableTarget {
   readonly #path: string
   readonly #temporary: string
   readonly #file: FileHandle
+  readonly #disk: DiskFile
   readonly #force: boolean
   readonly #writeBack: WriteBack
 
@@ -74,13 +76,17 @@ class NewFileTarget implements FinishableTarget {
     this.#path = path
     this.#temporary = temporary
     this.#file = file
+    this.#disk = new DiskFile(temporary, file)
     this.#force = force
     this.#writeBack = new WriteBack(file)
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
-    await writeFully(this.#path, this.#file, bytes, offset)
-    this.#writeBack.wrote(bytes.length)
+    try {
+      this.#writeBack.wrote(await this.#disk.write(bytes, offset))
+    } catch (error) {
+      throw targetFailed(this.#path, error)
+    }
   }
 
   /** The file is new and has its full length: what is not written is a hole. */
@@ -91,6 +97,7 @@ class NewFileTarget implements FinishableTarget {
   async finish(): Promise<void> {
     try {
       await this.#writeBack.finish()
+      await this.#disk.close()
       await this.#file.sync()
       await this.#file.close()
       if (!this.#force && (await orAbsent(lstat(this.#path))) !== undefined)
@@ -106,6 +113,7 @@ class NewFileTarget implements FinishableTarget {
 
   async abandon(): Promise<void> {
     await this.#writeBack.finish().catch(() => undefined)
+    await this.#disk.close().catch(() => undefined)
     await this.#file.close().catch(() => undefined)
     await rm(this.#temporary, { force: true })
   }
@@ -150,14 +158,20 @@ class WriteBack {
 export class InPlaceTarget implements FinishableTarget {
   readonly #path: string
   readonly #file: FileHandle
+  readonly #disk: DiskFile
 
   constructor(path: string, file: FileHandle) {
     this.#path = path
     this.#file = file
+    this.#disk = new DiskFile(path, file)
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
-    await writeFully(this.#path, this.#file, bytes, offset)
+    try {
+      await this.#disk.write(bytes, offset)
+    } catch (error) {
+      throw targetFailed(this.#path, error)
+    }
   }
 
   async zeros(offset: number, length: number): Promise<void> {
@@ -167,6 +181,7 @@ export class InPlaceTarget implements FinishableTarget {
 
   async finish(): Promise<void> {
     try {
+      await this.#disk.close()
       await this.#file.sync()
       await this.#file.close()
     } catch (error) {
@@ -176,6 +191,7 @@ export class InPlaceTarget implements FinishableTarget {
 
   /** A device keeps what was written so far: the error says that it is not whole. */
   async abandon(): Promise<void> {
+    await this.#disk.close().catch(() => undefined)
     await this.#file.close().catch(() => undefined)
   }
 }
@@ -196,15 +212,6 @@ export function refuseSmallDevice(path: string, deviceBytes: number, sizeBytes: 
     `${path} has ${deviceBytes} bytes, and the disk needs ${sizeBytes}. Nothing was written: restore to a larger device.`,
     { details: { path, deviceBytes, sizeBytes } },
   )
-}
-
-async function writeFully(path: string, file: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
-  try {
-    for (let done = 0; done < bytes.length; )
-      done += (await file.write(bytes, done, bytes.length - done, offset + done)).bytesWritten
-  } catch (error) {
-    throw targetFailed(path, error)
-  }
 }
 
 export function targetFailed(path: string, error: unknown): unknown {

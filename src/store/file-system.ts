@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { NewFile } from './new-file.js'
 
 /** The calls that a local store makes, so that tests can record them, drop unsynced writes or fill the disk. */
 export interface FileSystem {
@@ -44,10 +45,13 @@ const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 
 export const realFileSystem: FileSystem = {
-  open: (path, how) =>
+  open: async (path, how) =>
     how === 'read'
       ? open(path, 'r')
-      : open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE),
+      : new NewFile(
+          path,
+          await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE),
+        ),
   link,
   rename,
   unlink,

@@ -1,4 +1,6 @@
-import { link, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, mkdtemp, readdir, rename, rm, statfs, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -8,9 +10,11 @@ import {
   simulateSmallDisk,
   wrapFileSystem,
 } from '../../test/contracts/wrapped-file-system.js'
+import { ALIGNED_SLOT_BYTES } from '../aligned-memory.js'
 import { systemError } from '../simulate/volatile-file-system.js'
 import { type FileSystem, type OpenFile, realFileSystem } from './file-system.js'
 import { LocalStore, type LocalStoreOptions } from './local-store.js'
+import { DIRECT_BYTES_MIN } from './new-file.js'
 
 let scratch: string
 let root: string
@@ -26,6 +30,45 @@ afterEach(async () => {
   await Promise.all(stores.splice(0).map((store) => store.close()))
   await rm(scratch, { recursive: true })
 })
+
+describe('a large object', () => {
+  const sizes = [DIRECT_BYTES_MIN - 1, DIRECT_BYTES_MIN, ALIGNED_SLOT_BYTES, 3 * ALIGNED_SLOT_BYTES + 4095]
+
+  it.each(sizes)('of %i bytes in parts of any length is read as it was written', async (size) => {
+    const store = await openStore()
+    const bytes = randomBytes(size)
+    const cuts = [0, 1, 4095, 4096, 70_001, size / 2, size - 1, size].map(Math.floor)
+    const parts = cuts.slice(1).map((cut, i) => bytes.subarray(cuts[i], cut))
+    expect(await store.put('large', parts)).toBe('created')
+    expect(bytes.equals(await store.readAll('large'))).toBe(true)
+    expect(await store.size('large')).toBe(size)
+  })
+
+  it('is written past the page cache where the disk lets it', async (context) => {
+    const store = await openStore()
+    await store.put('large', [randomBytes(3 * ALIGNED_SLOT_BYTES + 1)])
+    const cached = spawnSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', join(root, 'large')], {
+      encoding: 'utf8',
+    })
+    if (cached.status !== 0 || (await isInMemory(root)))
+      return context.skip('no fincore here, or the disk is memory')
+    expect(Number(cached.stdout)).toBeLessThanOrEqual(4096)
+  })
+
+  it('many at once', async () => {
+    const store = await openStore()
+    const objects = Array.from({ length: 20 }, (_, i) => randomBytes(700_000 + i))
+    await Promise.all(objects.map((bytes, i) => store.put(`many-${i}`, [bytes])))
+    for (const [i, bytes] of objects.entries())
+      expect(bytes.equals(await store.readAll(`many-${i}`)), `object ${i}`).toBe(true)
+  })
+})
+
+/** Whether a folder is on a disk that is kept in memory, where there is no way past it. */
+async function isInMemory(folder: string): Promise<boolean> {
+  const TMPFS = 0x01021994
+  return (await statfs(folder)).type === TMPFS
+}
 
 describe('opening a local store', () => {
   it('writes nothing', async () => {

@@ -1,0 +1,86 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { ALIGNED_BLOCK, withAlignedMemory } from './aligned-memory.js'
+import { systemErrorCode } from './errors.js'
+
+/** Linux has it; elsewhere everything goes through the page cache. */
+const O_DIRECT = constants.O_DIRECT as number | undefined
+
+/**
+ * Opens a file that is there for {@link writeDirectly}.
+ * @returns undefined where nothing goes past the page cache
+ */
+export async function openDirectly(path: string): Promise<FileHandle | undefined> {
+  if (O_DIRECT === undefined) return undefined
+  try {
+    return await open(path, constants.O_WRONLY | O_DIRECT)
+  } catch (error) {
+    // Some file systems have no way past it, and say so here.
+    if (isUnsupported(error)) return undefined
+    throw error
+  }
+}
+
+/**
+ * Writes past the page cache, in whole blocks: for what is synced at once and seldom read soon. Copying it into the cache costs more
+ * time of a processor than all else that becomes of it, and takes room from what is read again.
+ * @param offset  a multiple of {@link ALIGNED_BLOCK}
+ * @returns bytes written: what is left must go another way; none where this cannot be done
+ */
+export async function writeDirectly(
+  file: FileHandle,
+  parts: readonly Uint8Array[],
+  offset: number,
+): Promise<number> {
+  return withAlignedMemory(async (memory) => {
+    const source = new PartsReader(parts)
+    let written = 0
+    for (;;) {
+      const length = source.fill(memory)
+      const whole = length - (length % ALIGNED_BLOCK)
+      if (whole === 0) return written
+      try {
+        const { bytesWritten } = await file.write(memory, 0, whole, offset + written)
+        written += bytesWritten - (bytesWritten % ALIGNED_BLOCK)
+        if (bytesWritten < memory.length) return written
+      } catch (error) {
+        // Disks with larger blocks, and some file systems, say it only now.
+        if (isUnsupported(error)) return written
+        throw error
+      }
+    }
+  })
+}
+
+function isUnsupported(error: unknown): boolean {
+  const code = systemErrorCode(error)
+  return code === 'EINVAL' || code === 'EOPNOTSUPP'
+}
+
+class PartsReader {
+  readonly #parts: readonly Uint8Array[]
+  #index = 0
+  #from = 0
+
+  constructor(parts: readonly Uint8Array[]) {
+    this.#parts = parts
+  }
+
+  /** Copies the next bytes. @returns how many: less than there is room for only at the end */
+  fill(into: Uint8Array): number {
+    let filled = 0
+    while (filled < into.length) {
+      const part = this.#parts[this.#index]
+      if (part === undefined) break
+      const bytes = part.subarray(this.#from, this.#from + into.length - filled)
+      into.set(bytes, filled)
+      filled += bytes.length
+      this.#from += bytes.length
+      if (this.#from === part.length) {
+        this.#index++
+        this.#from = 0
+      }
+    }
+    return filled
+  }
+}
