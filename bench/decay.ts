@@ -19,11 +19,11 @@ import { AgingDisk } from './aging.js'
 import { provideImage } from './cached-image.js'
 import { ensurePackages } from './command.js'
 import { CountingStore } from './counting-store.js'
-import { type Curve, plotDecay } from './decay-plot.js'
 import { GiB, imagePackages, requireSpace } from './image.js'
 import { median } from './measure.js'
 import { positive, wholePositive } from './options.js'
 import { repositoryRoot } from './paths.js'
+import { drawPlot, type Panel } from './plot.js'
 import {
   type Bar,
   describeCommit,
@@ -333,19 +333,24 @@ function formatSamples(samples: readonly Sample[]): string {
   return formatTable([head, ...rows], 0)
 }
 
-function curvesOf(samples: readonly Sample[]): Curve[] {
-  const first = samples[0]
-  if (first === undefined) return []
-  const curve = (name: string, color: string, figure: (sample: Sample) => number): Curve => ({
+/** Speed, as a share of what it was at the start, in per cent. */
+function speedPanel(samples: readonly Sample[]): Panel {
+  const series = (name: string, figure: (sample: Sample) => number) => ({
     name,
-    color,
-    points: samples.map((sample) => ({ at: sample.points, share: figure(first) / figure(sample) })),
+    points: samples.map((sample) => ({
+      at: sample.points,
+      value: (100 * figure(samples[0] ?? sample)) / figure(sample),
+    })),
   })
-  return [
-    curve('speed, to nowhere', '#06c', (sample) => sample.seconds),
-    curve('speed, to a file', '#393', (sample) => sample.fileSeconds),
-    curve('speed by CPU time alone', '#999', (sample) => sample.cpuSeconds),
-  ]
+  return {
+    y: { label: 'speed; at the start = 100 %', format: (value) => `${value} %` },
+    series: [
+      series('to nowhere', (sample) => sample.seconds),
+      series('to a file', (sample) => sample.fileSeconds),
+      series('by CPU time alone', (sample) => sample.cpuSeconds),
+    ],
+    bar: 100 * speedBar,
+  }
 }
 
 /** Runs the benchmark, prints the curve and the bars, and writes raw figures and plot. */
@@ -388,8 +393,9 @@ export async function runDecay(options: DecayOptions, workspace: Workspace): Pro
     samples,
     bars: bars.map((bar) => ({ ...bar, verdict: verdict(bar) })),
   })
-  const title = `Restoring the newest point, ${formatNumber(points)} incrementals of ${formatNumber(options.changes)} blocks; speed at the start = 100 %`
+  const title = `Restoring the newest point, ${formatNumber(points)} incrementals of ${formatNumber(options.changes)} blocks`
   const plot = path.replace(/\.json$/, '.svg')
-  await writeFile(plot, plotDecay(title, curvesOf(samples), speedBar))
+  const x = { label: 'points taken', format: formatNumber }
+  await writeFile(plot, drawPlot({ title, x, panels: [speedPanel(samples)] }))
   console.log(`\nraw figures: ${path}, plot: ${plot}`)
 }

@@ -81,7 +81,7 @@ export function parseFoldOptions(args: readonly string[]): FoldOptions {
 const spacePerExtent = 500
 
 /** Extents of one of many incrementals that are folded at once: 25 MiB of scattered changes. */
-const smallChild = 400
+export const smallChild = 400
 
 /** The issue's bars, for a child of 10,000 extents in a parent of 1,000,000. */
 const secondsBar = 1
@@ -89,14 +89,14 @@ const writtenBar = 16 * MiB
 const memoryBar = 256e6
 
 /** One kind of fold, and the medians of its rounds. */
-interface Case {
+export interface FoldCase {
   readonly stride: number
   readonly parentExtents: number
   readonly childExtents: number
   readonly children: number
 }
 
-interface Sample extends Case {
+export interface FoldSample extends FoldCase {
   readonly wallSeconds: number
   readonly cpuSeconds: number
   readonly readBytes: number
@@ -112,19 +112,34 @@ interface Parent {
 }
 
 /** A repository that holds runs and chain states, and no packs. */
-class Folds {
+export class Folds {
   readonly #repository: Repository
   readonly #random: SeededBytes
-  readonly #options: FoldOptions
+  readonly #packs: number
+  readonly #seed: string
   #machines = 0
 
-  constructor(repository: Repository, options: FoldOptions) {
+  private constructor(repository: Repository, packs: number, seed: string) {
     this.#repository = repository
-    this.#random = new SeededBytes(options.seed)
-    this.#options = options
+    this.#random = new SeededBytes(seed)
+    this.#packs = packs
+    this.#seed = seed
   }
 
-  async sample(kind: Case, rounds: number): Promise<Sample> {
+  /** @param packs  that a parent is scattered over, at most */
+  static async open(folder: string, packs: number, seed: string): Promise<Folds> {
+    const store = await LocalStore.open(folder, { create: true })
+    await Repository.init(store, {})
+    const openIndex = async (): Promise<MemoryIndex> => new MemoryIndex()
+    return new Folds(await Repository.open({ store, crew: new InlineCrew(), openIndex }), packs, seed)
+  }
+
+  async close(): Promise<void> {
+    await this.#repository.close()
+    await this.#repository.store.close()
+  }
+
+  async sample(kind: FoldCase, rounds: number): Promise<FoldSample> {
     const efforts: Effort<FoldResult>[] = []
     for (let round = 0; round < rounds; round += 1) efforts.push(await this.#once(kind))
     const middle = (figure: (effort: Effort<FoldResult>) => number): number => median(efforts.map(figure))
@@ -140,7 +155,7 @@ class Folds {
   }
 
   /** Another machine and other children each time: no segment that is written is there already. */
-  async #once(kind: Case): Promise<Effort<FoldResult>> {
+  async #once(kind: FoldCase): Promise<Effort<FoldResult>> {
     const machine = `machine-${(this.#machines += 1)}`
     const parent = await this.#parentFor(kind, machine)
     const { sizeBytes } = parent
@@ -157,18 +172,18 @@ class Folds {
   }
 
   /** Runs belong to a machine, so each gets a copy; what is written under its name is its own. */
-  async #parentFor({ parentExtents, stride }: Case, machine: string): Promise<Parent> {
+  async #parentFor({ parentExtents, stride }: FoldCase, machine: string): Promise<Parent> {
     const packs = new PackTable()
-    const random = new SeededBytes(`${this.#options.seed} ${machine}`)
-    const ids = packIds(Math.min(this.#options.packs, parentExtents), random)
+    const random = new SeededBytes(`${this.#seed} ${machine}`)
+    const ids = packIds(Math.min(this.#packs, parentExtents), random)
     const list = scatteredDisk(parentExtents, stride, packs, ids, new Scatter(random))
     return { run: await storeRun(this.#repository, machine, list), sizeBytes: list.end }
   }
 }
 
 /** What is measured: the bar's fold with both kinds of chunks, then one thing varied at a time. */
-function casesOf({ parent, child, children }: FoldOptions): Case[] {
-  const base: Case = { stride: gridBytes, parentExtents: parent, childExtents: child, children: 1 }
+function casesOf({ parent, child, children }: FoldOptions): FoldCase[] {
+  const base: FoldCase = { stride: gridBytes, parentExtents: parent, childExtents: child, children: 1 }
   const parts = (of: number, by: readonly number[]): number[] =>
     by.map((part) => Math.round(of * part)).filter((size) => size >= 1)
   return [
@@ -184,7 +199,7 @@ function casesOf({ parent, child, children }: FoldOptions): Case[] {
   ]
 }
 
-function barsOf(samples: readonly Sample[]): Bar[] {
+function barsOf(samples: readonly FoldSample[]): Bar[] {
   return samples.slice(0, 2).flatMap((sample) => {
     const what = `folding ${formatNumber(sample.childExtents)} into ${formatNumber(sample.parentExtents)} extents, ${chunksOf(sample)}`
     return [
@@ -200,11 +215,11 @@ function barsOf(samples: readonly Sample[]): Bar[] {
   })
 }
 
-function chunksOf({ stride }: Case): string {
+function chunksOf({ stride }: FoldCase): string {
   return stride === 0 ? 'by content' : 'on the grid'
 }
 
-function formatSamples(samples: readonly Sample[]): string {
+function formatSamples(samples: readonly FoldSample[]): string {
   const rows = samples.map((sample) => [
     chunksOf(sample),
     formatNumber(sample.parentExtents),
@@ -235,15 +250,10 @@ function formatSamples(samples: readonly Sample[]): string {
 /** Runs the benchmark, prints the bars and a row per case, and writes the raw figures. */
 export async function runFold(options: FoldOptions, workspace: Workspace): Promise<void> {
   requireSpace(workspace.cache, options.parent * options.rounds * spacePerExtent, spaceAdvice)
-  const store = await LocalStore.open(join(workspace.scratch, 'fold'), { create: true })
-  await Repository.init(store, {})
-  const crew = new InlineCrew()
-  const repository = await Repository.open({ store, crew, openIndex: async () => new MemoryIndex() })
-  const folds = new Folds(repository, options)
-  const samples: Sample[] = []
+  const folds = await Folds.open(join(workspace.scratch, 'fold'), options.packs, options.seed)
+  const samples: FoldSample[] = []
   for (const kind of casesOf(options)) samples.push(await folds.sample(kind, options.rounds))
-  await repository.close()
-  await store.close()
+  await folds.close()
   const bars = barsOf(samples)
   console.log(`Medians of ${options.rounds}; extents; memory of the whole process, its highest.\n`)
   console.log(`${formatSamples(samples)}\n`)

@@ -4,6 +4,7 @@ import { decayUsage, parseDecayOptions, runDecay } from './decay.js'
 import { engineUsage, parseEngineOptions, runEngine } from './engine.js'
 import { foldUsage, parseFoldOptions, runFold } from './fold.js'
 import { framesUsage, parseFramesOptions, runFrames } from './frames.js'
+import { growthUsage, parseGrowthOptions, runGrowth } from './growth.js'
 import { markUsage, parseMarkOptions, runMark } from './mark.js'
 import { parseS3Options, runS3, s3Usage } from './s3.js'
 import { parseServiceOptions, runService, serviceUsage } from './service.js'
@@ -22,6 +23,8 @@ ${foldUsage}
 ${markUsage}
 
 ${decayUsage}
+
+${growthUsage}
 
 ${serviceUsage}
 
@@ -50,6 +53,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   fold: benchmark(parseFoldOptions, runFold),
   mark: benchmark(parseMarkOptions, runMark),
   decay: benchmark(parseDecayOptions, runDecay),
+  growth: benchmark(parseGrowthOptions, runGrowth),
 }
 
 /** One for all benchmarks that a command runs. */
