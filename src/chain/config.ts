@@ -1,15 +1,17 @@
 import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
+import { LOCK_DAYS_MAX } from '../store/object-lock.js'
 
-/* everfold.json, format 1: sealed JSON (see sealed-json.ts), written once by `everfold init`. */
+/* everfold.json, formats 1 and 2: sealed JSON (see sealed-json.ts), written once by `everfold init`. */
 
-export const REPOSITORY_FORMAT_VERSION = 1
+/** The highest that there is: 2 has `objectLock`, which an older Everfold would not heed. What needs none of that is written as 1. */
+export const REPOSITORY_FORMAT_VERSION = 2
 
 const repositoryConfig = z
   .strictObject({
     everfold: z.literal('repository'),
-    format: z.literal(REPOSITORY_FORMAT_VERSION),
+    format: z.union([z.literal(1), z.literal(REPOSITORY_FORMAT_VERSION)]),
     id: z.string().regex(/^[0-9a-f]{32}$/),
     createdAt: z.iso.datetime(),
     /** Plain bytes of a chunk at most: a power of two from 4 KiB to 4 MiB. */
@@ -21,7 +23,13 @@ const repositoryConfig = z
     compression: z
       .strictObject({ codec: z.literal('zstd'), level: z.number().int().min(0).max(19) })
       .readonly(),
+    /** Days for which what is needed is locked at least, in a bucket with Object Lock. */
+    objectLock: z
+      .strictObject({ days: z.number().int().min(1).max(LOCK_DAYS_MAX) })
+      .readonly()
+      .optional(),
   })
+  .refine(({ format, objectLock }) => format === (objectLock === undefined ? 1 : 2))
   .readonly()
 
 export type RepositoryConfig = z.infer<typeof repositoryConfig>

@@ -9,6 +9,7 @@ import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
 import { ThreadCrew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import type { ObjectLocks } from '../store/object-lock.js'
 import { type HeldStore, type OpenStoreOptions, openStore } from '../store/open-store.js'
 import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
@@ -53,8 +54,9 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     const requestLog = (): RequestLog | undefined => taken.held?.requestLog
     closing.push(() => crew.close())
     if (options.threads === true) crew.prepare()
-    const repository = await Repository.open({ store, crew, openIndex, requestLog })
-    const held = await opened.lock(repository.config.id, options.command)
+    const locks = (): ObjectLocks | undefined => taken.held?.locks
+    const repository = await Repository.open({ store, crew, openIndex, requestLog, locks })
+    const held = await opened.lock(repository.config, options.command)
     taken.held = held
     closing.push(() => held.release())
     closing.push(() => repository.close())

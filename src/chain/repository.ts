@@ -9,11 +9,12 @@ import { ChunkReader } from '../pack/chunk-reader.js'
 import type { Crew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
 import { repositoryKey } from '../store/keys.js'
+import type { ObjectLocks } from '../store/object-lock.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
-import { decodeConfig, encodeConfig, REPOSITORY_FORMAT_VERSION, type RepositoryConfig } from './config.js'
+import { decodeConfig, encodeConfig, type RepositoryConfig } from './config.js'
 import { BATCH_BYTES } from './ingest.js'
 import { CondemnedDuring, Pins } from './pins.js'
 
@@ -27,6 +28,8 @@ export interface InitOptions {
   readonly frameSize?: number
   readonly packSize?: number
   readonly level?: number
+  /** In a bucket with Object Lock: see object-lock.ts. */
+  readonly objectLockDays?: number
 }
 
 /** What a repository is opened with. Whoever passes it in closes it. */
@@ -38,6 +41,8 @@ export interface RepositoryParts {
   readonly environment?: Environment
   /** What jobs asked of a store on the network, once the store is taken. */
   readonly requestLog?: () => RequestLog | undefined
+  /** Of a repository with Object Lock, once the store is taken. */
+  readonly locks?: () => ObjectLocks | undefined
   /** Plain bytes that are hashed and compressed at a time: smaller in simulations. */
   readonly batchBytes?: number
 }
@@ -60,6 +65,7 @@ export class Repository {
   readonly collecting = new KeyedMutex()
   readonly folding = new KeyedMutex()
   readonly #requestLog: () => RequestLog | undefined
+  readonly #locks: () => ObjectLocks | undefined
   readonly #openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   #index: Promise<ChunkIndex> | undefined
 
@@ -74,6 +80,7 @@ export class Repository {
     this.chains = new Chains(parts.store)
     this.#openIndex = parts.openIndex
     this.#requestLog = parts.requestLog ?? (() => undefined)
+    this.#locks = parts.locks ?? (() => undefined)
   }
 
   /**
@@ -89,13 +96,14 @@ export class Repository {
     checkChunkSize(chunkSize)
     const config: RepositoryConfig = {
       everfold: 'repository',
-      format: REPOSITORY_FORMAT_VERSION,
+      format: options.objectLockDays === undefined ? 1 : 2,
       id: bytesToHex(environment.random(16)),
       createdAt: new Date(environment.now()).toISOString(),
       chunkSize,
       frameSize: Math.max(chunkSize, options.frameSize ?? FRAME_SIZE_DEFAULT),
       packSize: options.packSize ?? PACK_SIZE_DEFAULT,
       compression: { codec: 'zstd', level: options.level ?? LEVEL_DEFAULT },
+      ...(options.objectLockDays !== undefined && { objectLock: { days: options.objectLockDays } }),
     }
     decodeConfig(encodeConfig(config), store.location)
     if ((await store.put(repositoryKey, [encodeConfig(config)])) === 'exists')
@@ -125,6 +133,11 @@ export class Repository {
   /** What jobs asked of a store on the network; undefined for one that is not. */
   get requestLog(): RequestLog | undefined {
     return this.#requestLog()
+  }
+
+  /** Undefined for a repository without Object Lock. */
+  get locks(): ObjectLocks | undefined {
+    return this.#locks()
   }
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */

@@ -23,6 +23,7 @@ export function localOperations(repository: Repository): Operations {
       const backup = await backUp(repository, request)
       await healQuietly(repository)
       const retention = await retainAfterBackup(repository, backup.machine)
+      await extendLocksQuietly(repository)
       return { ...backup, ...(retention === undefined ? {} : { retention }) }
     },
     listPoints: (machine, fast) =>
@@ -64,6 +65,18 @@ async function healQuietly(repository: Repository): Promise<void> {
   } catch (error) {
     const told = errorJson(error)
     process.stderr.write(`everfold: the backup is safe, but healing failed: ${told.message} [${told.code}]\n`)
+  }
+}
+
+/** What there is stays locked ahead of time. The backup is safe and locked whatever comes of this. */
+async function extendLocksQuietly({ locks }: Repository): Promise<void> {
+  try {
+    await locks?.extendIfDue()
+  } catch (error) {
+    const told = errorJson(error)
+    process.stderr.write(
+      `everfold: the backup is safe, but older locks could not be extended: ${told.message} [${told.code}]\n`,
+    )
   }
 }
 

@@ -34,6 +34,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   copy: async () => (await import('./commands/copy.js')).addCopy,
   gc: async () => (await import('./commands/gc.js')).addGc,
   reindex: async () => (await import('./commands/reindex.js')).addReindex,
+  recover: async () => (await import('./commands/recover.js')).addRecover,
   stats: async () => (await import('./commands/stats.js')).addStats,
   serve: async () => (await import('./commands/serve.js')).addServe,
   token: async () => (await import('./commands/token.js')).addToken,
@@ -61,7 +62,7 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
     if (command.commands.length > 0) continue
     command.option('--json', 'print one JSON document on standard output and nothing else there')
     addServiceOptions(command)
-    if (command.name() === 'init') continue
+    if (command.name() === 'init' || command.name() === 'recover') continue
     command.option(
       '--cache <folder>',
       'for a repository in a bucket: where its index and copies of small objects go (default: $EVERFOLD_CACHE, or everfold in your cache folder)',

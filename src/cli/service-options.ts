@@ -19,6 +19,8 @@ export interface ServiceAddress {
 const LOCAL: Readonly<Record<string, string>> = {
   init: 'Make a repository where it is going to be: run this there, without --server.',
   copy: 'Repositories are copied where both can be opened: run this there, without --server, while no service has them.',
+  recover:
+    'What happened to a bucket is undone from where the bucket can be reached: run this without --server, while no service has it.',
   serve: 'A service serves a repository of its own computer: run this there, with --repo.',
 }
 

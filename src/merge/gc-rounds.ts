@@ -1,5 +1,6 @@
 import type { Repository } from '../chain/repository.js'
 import { collectGarbage, type GcOptions, type GcResult } from './gc.js'
+import type { LocksResult } from './locked-garbage.js'
 
 /** Rounds that may be asked for at once. */
 export const ROUNDS_MAX = 100
@@ -40,5 +41,15 @@ function together(earlier: GcResult, later: GcResult): GcResult {
     removedObjects: sum('removedObjects'),
     removedBytes: sum('removedBytes'),
     seconds: sum('seconds'),
+    ...(later.locks && { locks: locksTogether(earlier.locks ?? later.locks, later.locks) }),
+  }
+}
+
+function locksTogether(earlier: LocksResult, later: LocksResult): LocksResult {
+  return {
+    ...later,
+    extendedObjects: later.extendedObjects ?? earlier.extendedObjects,
+    freedObjects: earlier.freedObjects + later.freedObjects,
+    freedBytes: earlier.freedBytes + later.freedBytes,
   }
 }

@@ -21,6 +21,7 @@ import {
 } from '../store/keys.js'
 import { type JoinCandidate, joinPacks } from './join-packs.js'
 import { allHeads, markHeads, partOf, partsOf } from './live.js'
+import { LockedGarbage, type LocksResult } from './locked-garbage.js'
 import { type Numbered, numbersBelow } from './old-numbers.js'
 import { orphanParts, pinSessions } from './parked-sessions.js'
 import { rewritePack } from './rewrite-pack.js'
@@ -59,6 +60,8 @@ export interface GcResult {
   /** Waiting in quarantine after this round. */
   readonly waitingBytes: number
   readonly seconds: number
+  /** Of a repository with Object Lock. */
+  readonly locks?: LocksResult
 }
 
 export const DEAD_SHARE_MAX_DEFAULT = 0.4
@@ -180,11 +183,14 @@ class Collection {
     for (const prefix of [machinesPrefix, chainsPrefix(), packsPrefix, bundlesPrefix])
       await this.#repository.store.settle(prefix)
     const small: JoinCandidate[] = []
+    const locked =
+      this.#options.dryRun === true ? undefined : await LockedGarbage.find(this.#repository.locks)
     const parts = partsOf(heads)
     let done = 0
     for (let part = 0; part < parts; part++) {
       const isOurs = (packId: string): boolean => partOf(packId, parts) === part
       const references = await markHeads(this.#repository, heads, isOurs, this.#options.signal)
+      locked?.spare(references)
       const ours = [...places].filter(([packId]) => isOurs(packId)).map(([, generations]) => generations)
       for await (const surveyed of surveyAll(this.#repository, ours, references)) {
         stopIfCancelled(this.#options.signal)
@@ -204,6 +210,7 @@ class Collection {
       await this.#sweepJobs()
       await this.#sweepSessions()
     }
+    const locks = await locked?.remove(heads, this.#options.signal)
     const waiting = await this.#waitingBytes(places)
     return {
       dryRun: this.#options.dryRun === true,
@@ -214,6 +221,7 @@ class Collection {
       deadBytes: Math.round(this.#counts.deadBytes),
       waitingBytes: waiting,
       seconds: Math.round(this.#repository.environment.monotonicMs() - started) / 1000,
+      ...(locks && { locks }),
     }
   }
 

@@ -14,6 +14,17 @@ export interface Statistics extends Accounting {
   readonly compressionRatio: number | null
   /** What the last jobs asked of a bucket, oldest first: requests by kind, bytes. Null for a folder. */
   readonly requests: readonly JobRequests[] | null
+  /** Where objects are locked: for how many days at least, and what is known of the last extension. Null elsewhere. */
+  readonly objectLock: LockStatistics | null
+}
+
+export interface LockStatistics {
+  readonly days: number
+  /** ISO 8601: when locks were last extended, and until when what was there then is locked at least. Null: not yet, or by another machine. */
+  readonly extendedAt: string | null
+  readonly until: string | null
+  /** Objects whose locks were extended then. */
+  readonly objects: number
 }
 
 /** Figures of the whole repository. @throws STORE_FAILED, CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND */
@@ -33,5 +44,14 @@ export async function statisticsOf(repository: Repository): Promise<Statistics> 
     deduplicationRatio: uniqueBytes > 0 ? logicalBytes / uniqueBytes : null,
     compressionRatio: liveBytes > 0 ? uniqueBytes / liveBytes : null,
     requests: (await repository.requestLog?.read()) ?? null,
+    objectLock: lockStatistics(repository),
   }
+}
+
+function lockStatistics({ locks }: Repository): LockStatistics | null {
+  if (locks === undefined) return null
+  const { days, state } = locks
+  const known = state?.isDone === true ? state : undefined
+  const { extendedAt = null, until = null, objects = 0 } = known ?? {}
+  return { days, extendedAt, until, objects }
 }

@@ -15,6 +15,7 @@ import { openAudit } from './audit/open-audit.js'
 import type { ServiceConfig } from './config/service-config.js'
 import { DiskReaders } from './disk-readers.js'
 import { JobQueue } from './job-queue.js'
+import { keepLocked } from './keep-locked.js'
 import { limitConnections } from './limits/connections.js'
 import { Limits, SHARE_OF_ONE } from './limits/limits.js'
 import { Quotas } from './limits/quotas.js'
@@ -114,6 +115,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   await audit.event('start', { url, ...(first && { created: first.id }) })
   service.jobs.begin()
   const sweeping = sweepSessions(sessions, log)
+  const locking = keepLocked(repository, log)
   service.jobs.list().then(
     (jobs) => metrics.jobsBefore(jobs),
     () => undefined,
@@ -129,6 +131,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
       sessions.park()
       stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(async () => {
         await sweeping.stop()
+        await locking.stop()
         await sessions.close()
         await service.afterCommit.stop()
         readers.close()

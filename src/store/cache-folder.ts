@@ -6,9 +6,19 @@ import * as z from 'zod'
 import { EverfoldError } from '../errors.js'
 import { savedListings } from './known-listings.js'
 import { storeError } from './local-errors.js'
+import type { LockState } from './object-lock.js'
 
 /** What copies of objects may take, by default. The index is beside them, and takes what it needs. */
 export const CACHE_BYTES_DEFAULT = 2 * 1024 * 1024 * 1024
+
+const lockState: z.ZodType<LockState> = z.strictObject({
+  period: z.number().int(),
+  until: z.string(),
+  extendedAt: z.string(),
+  isDone: z.boolean(),
+  after: z.string(),
+  objects: z.number().int().min(0),
+})
 
 const cacheState = z.strictObject({
   everfold: z.literal('cache'),
@@ -23,6 +33,8 @@ const cacheState = z.strictObject({
   lookedAt: z.string(),
   /** Of what is there, as the last holder left it: only after a clean end. */
   listings: savedListings.optional(),
+  /** How far locks were extended, see object-lock.ts. */
+  locks: lockState.optional(),
 })
 
 export type CacheState = z.infer<typeof cacheState>

@@ -34,7 +34,7 @@ export const repositoryKey = 'everfold.json'
 
 /** Is it of a kind that repositories are made of? For a bucket or folder that may be somebody else's. */
 export function isOwnKey(key: string): boolean {
-  return /^(?:everfold\.json$|(?:packs|bundles|runs|chains|settings|machines|quarantine|tokens|jobs|lock)\/)/u.test(
+  return /^(?:everfold\.json$|(?:packs|bundles|runs|chains|settings|machines|quarantine|tokens|jobs|sessions|lock)\/)/u.test(
     key,
   )
 }

@@ -1,6 +1,8 @@
 import { join } from 'node:path'
+import { EverfoldError } from '../errors.js'
 import { LocalStore } from './local-store.js'
 import { lockRepository } from './lock.js'
+import type { ObjectLocks } from './object-lock.js'
 import { openBucket, openEmptyBucket } from './open-bucket.js'
 import type { RequestLog } from './request-log.js'
 import { parseS3Location } from './s3-location.js'
@@ -13,11 +15,17 @@ export interface OpenedStore {
   /** What was asked of it, where that is counted. */
   readonly traffic?: Traffic
   /**
-   * @param repositoryId  names the folder for what is kept on a local disk of a repository in a bucket
    * @param command  what this process does, shown to whoever finds the repository taken
    * @throws REPOSITORY_LOCKED, STORE_FAILED
    */
-  lock(repositoryId: string, command: string): Promise<HeldStore>
+  lock(repository: KnownRepository, command: string): Promise<HeldStore>
+}
+
+/** What a repository says of itself. */
+export interface KnownRepository {
+  /** Names the folder for what is kept on a local disk of a repository in a bucket. */
+  readonly id: string
+  readonly objectLock?: { readonly days: number } | undefined
 }
 
 export interface HeldStore {
@@ -25,6 +33,8 @@ export interface HeldStore {
   readonly indexFolder: string
   /** What jobs asked of a store on the network; undefined for a folder. */
   readonly requestLog?: RequestLog
+  /** Of a repository with Object Lock. */
+  readonly locks?: ObjectLocks
   release(): Promise<void>
 }
 
@@ -35,6 +45,12 @@ export interface OpenStoreOptions {
   readonly lookAtBucket?: boolean
   /** Told what is not wrong with the store, and may go wrong one day. */
   readonly onWarning?: (warning: string) => void
+}
+
+export interface EmptyStoreOptions {
+  readonly onWarning: (warning: string) => void
+  /** See object-lock.ts. */
+  readonly lockDays?: number | undefined
 }
 
 /** Opens the store at a location: a folder, or `s3://bucket/prefix`. @throws ARGUMENT_INVALID, REPOSITORY_NOT_FOUND, STORE_FAILED */
@@ -53,9 +69,14 @@ export async function openStore(location: string, options: OpenStoreOptions = {}
 
 /**
  * The store for a new repository: makes the folder if it is missing, but no bucket.
- * @throws ARGUMENT_INVALID if a bucket holds somebody else's objects; and as {@link openStore}
+ * @throws ARGUMENT_INVALID if a bucket holds somebody else's objects, or a folder is to be locked; OBJECT_LOCK_MISSING; and as {@link openStore}
  */
-export async function openEmptyStore(location: string, warn: (warning: string) => void): Promise<Store> {
+export async function openEmptyStore(location: string, options: EmptyStoreOptions): Promise<Store> {
   const bucket = parseS3Location(location)
-  return bucket === undefined ? LocalStore.open(location, { create: true }) : openEmptyBucket(bucket, warn)
+  if (bucket !== undefined) return openEmptyBucket(bucket, options)
+  if (options.lockDays === undefined) return LocalStore.open(location, { create: true })
+  throw new EverfoldError(
+    'ARGUMENT_INVALID',
+    'Only what is in a bucket can be locked: --object-lock is for s3://BUCKET or s3://BUCKET/PREFIX.',
+  )
 }

@@ -19,6 +19,8 @@ const jobRequests = z.strictObject({
   put: count,
   list: count,
   delete: count,
+  /** Locks extended. Logs of earlier versions have none. */
+  lock: count.default(0),
   other: count,
   retries: count,
   bytesIn: count,

@@ -72,7 +72,8 @@ export async function refuseForeignObjects(store: S3Store): Promise<void> {
  * is silent about the rest.
  */
 export async function bucketWarnings(store: S3Store): Promise<string[]> {
-  return [...(await versioningWarning(store)), ...(await lifecycleWarnings(store))]
+  const versions = store.lockTerms === undefined ? versioningWarning : defaultRetentionWarning
+  return [...(await versions(store)), ...(await lifecycleWarnings(store))]
 }
 
 async function versioningWarning(store: S3Store): Promise<string[]> {
@@ -83,6 +84,19 @@ async function versioningWarning(store: S3Store): Promise<string[]> {
   if (versioning?.Status !== 'Enabled') return []
   return [
     `The bucket ${store.place.bucket} keeps versions: what garbage collection removes goes on taking space (and money) until a lifecycle rule expires noncurrent versions. Add one, unless you want them for --object-lock; see docs/s3.md.`,
+  ]
+}
+
+/** It would lock claims, too, which are written anew all the time. */
+async function defaultRetentionWarning(store: S3Store): Promise<string[]> {
+  const { client, sdk } = store.connection
+  const { bucket } = store.place
+  const found = await ask(store, 'ask for the Object Lock of the bucket', (abortSignal) =>
+    client.send(new sdk.GetObjectLockConfigurationCommand({ Bucket: bucket }), { abortSignal }),
+  )
+  if (found?.ObjectLockConfiguration?.Rule?.DefaultRetention === undefined) return []
+  return [
+    `The bucket ${bucket} has a default retention, which also locks what need not be: several thousand tiny objects each day. Remove the default retention (but keep Object Lock): Everfold locks what has to be locked.`,
   ]
 }
 

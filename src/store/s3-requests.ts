@@ -141,5 +141,5 @@ function backoffMs(attempts: number): number {
 }
 
 function changes({ kind }: Request<unknown>): boolean {
-  return kind === 'put' || kind === 'delete'
+  return kind === 'put' || kind === 'delete' || kind === 'lock'
 }

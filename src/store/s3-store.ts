@@ -10,6 +10,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
+import { EverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
 import type { Tagged, TaggedStore } from './caching-store.js'
 import {
@@ -22,12 +23,14 @@ import {
   runsPrefix,
 } from './keys.js'
 import { objectNotFound, objectTooShort } from './local-errors.js'
+import { isLockedKind, type LockTerms } from './object-lock.js'
 import { BodyCut, collectBody, gather, md5Of, parseContentRange } from './s3-body.js'
 import type { S3Connection } from './s3-client.js'
 import { hadNoEffect, sdkErrorOf } from './s3-errors.js'
 import { locationName, type S3Location } from './s3-location.js'
 import { type PutTarget, putInParts } from './s3-multipart.js'
 import { type Request, Requests } from './s3-requests.js'
+import { extendLock } from './s3-retention.js'
 import { type S3Settings, SINGLE_PUT_BYTES_MAX } from './s3-settings.js'
 import type { StoredObject } from './store.js'
 import { Traffic } from './traffic.js'
@@ -53,6 +56,8 @@ export class S3Store implements TaggedStore {
   readonly requests: Requests
   /** Set by whoever probes the service. */
   conditionalPut: boolean
+  /** Set where the repository wants what is written to be locked. */
+  lockTerms: LockTerms | undefined
   readonly connection: S3Connection
   readonly #settings: S3Settings
   readonly #putting = new KeyedMutex()
@@ -171,7 +176,13 @@ export class S3Store implements TaggedStore {
       const target = this.#target(key)
       const isConditional = this.conditionalPut && bytes <= SINGLE_PUT_BYTES_MAX
       if (!isConditional && (await this.size(key)) !== undefined) return { answer: 'exists' }
-      if (bytes > SINGLE_PUT_BYTES_MAX) return { answer: await putInParts(this, target, parts, bytes) }
+      if (bytes > SINGLE_PUT_BYTES_MAX) {
+        const answer = await putInParts(this, target, parts, bytes)
+        // Not every service locks what comes in parts from the beginning.
+        const until = target.input.ObjectLockRetainUntilDate
+        if (answer === 'created' && until !== undefined) await this.#lock(key, until)
+        return { answer }
+      }
       const answer = await this.#putWhole(target, gather(parts, 0, bytes), isConditional)
       // A commit counts only if the repository was ours all the while.
       if (key.startsWith(chainsPrefix())) await this.requests.guard?.check()
@@ -224,6 +235,14 @@ export class S3Store implements TaggedStore {
     return { Bucket: this.place.bucket, Key: this.place.prefix + key }
   }
 
+  async #lock(key: string, until: Date): Promise<void> {
+    if (await extendLock(this, key, until)) return
+    throw new EverfoldError(
+      'PERMISSION_MISSING',
+      `${key} was written to ${this.location}, and could not be locked: the credentials need s3:PutObjectRetention.`,
+    )
+  }
+
   #target(key: string): PutTarget {
     const storageClass = key.startsWith(packsPrefix) ? this.#settings.storageClass : undefined
     const writeId = randomUUID()
@@ -234,6 +253,11 @@ export class S3Store implements TaggedStore {
         ...this.named(key),
         Metadata: { [WRITE_ID]: writeId },
         ...(storageClass !== undefined && { StorageClass: storageClass as 'STANDARD' }),
+        ...(this.lockTerms !== undefined &&
+          isLockedKind(key) && {
+            ObjectLockMode: 'COMPLIANCE',
+            ObjectLockRetainUntilDate: this.lockTerms.until(Date.now()),
+          }),
       },
     }
   }

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /** What services charge for, as their price lists tell requests apart. */
-export const REQUEST_KINDS = ['get', 'put', 'list', 'delete', 'other'] as const
+export const REQUEST_KINDS = ['get', 'put', 'list', 'delete', 'lock', 'other'] as const
 export type RequestKind = (typeof REQUEST_KINDS)[number]
 
 /** Requests to a store on the network, failed and repeated ones included, and bytes of their bodies. */
@@ -18,7 +18,17 @@ const jobs = new AsyncLocalStorage<Traffic>()
 
 /** Counts what was asked of a store. */
 export class Traffic {
-  readonly #figures = { get: 0, put: 0, list: 0, delete: 0, other: 0, retries: 0, bytesIn: 0, bytesOut: 0 }
+  readonly #figures = {
+    get: 0,
+    put: 0,
+    list: 0,
+    delete: 0,
+    lock: 0,
+    other: 0,
+    retries: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+  }
 
   get figures(): TrafficFigures {
     return { ...this.#figures }

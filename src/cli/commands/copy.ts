@@ -65,7 +65,9 @@ async function withBoth<T>(
   try {
     const target = await openRepository(to, settings)
     try {
-      return await work(source, target)
+      const result = await work(source, target)
+      await target.repository.locks?.extendIfDue()
+      return result
     } finally {
       await target.close()
     }

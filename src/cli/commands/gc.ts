@@ -86,5 +86,10 @@ function describe(result: GcResult): string {
     `  ${would}condemned  ${bytes(result.condemnedBytes)} (${objects(result.condemnedObjects)}), to be removed by a later round`,
     `  ${would}rewritten  ${packs(result.rewrittenPacks)}, and ${packs(result.joinedPacks)} joined: ${bytes(result.writtenBytes)} written`,
     `  waiting ${bytes(result.waitingBytes)}; dead in packs that stay: ${bytes(result.deadBytes)}`,
+    ...(result.locks === undefined
+      ? []
+      : [
+          `  removed, and still locked ${bytes(result.locks.lockedBytes)}; locks over, and freed ${bytes(result.locks.freedBytes)} (${objects(result.locks.freedObjects)})`,
+        ]),
   ].join('\n')
 }

@@ -3,14 +3,18 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { Repository } from '../../chain/repository.js'
 import { EverfoldError, systemErrorCode } from '../../errors.js'
 import { RESERVED_FOLDERS, repositoryKey } from '../../store/keys.js'
+import { LOCK_DAYS_MAX } from '../../store/object-lock.js'
 import { openEmptyStore } from '../../store/open-store.js'
 import { parseS3Location } from '../../store/s3-location.js'
+import { requireLocked } from '../../store/s3-retention.js'
+import { S3Store } from '../../store/s3-store.js'
 import { bytes } from '../output.js'
 import { type CommonOptions, printResult, warn } from '../run.js'
 
 interface InitOptions extends CommonOptions {
   readonly chunkSize?: number
   readonly level?: number
+  readonly objectLock?: number
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 ** 2 }
@@ -26,22 +30,30 @@ export function addInit(program: Command): void {
       parseSize,
     )
     .option('--level <n>', 'zstd level, 0 (off) to 19 (default: 3)', parseLevel)
+    .option(
+      '--object-lock <days>',
+      'in a bucket with Object Lock: what points need cannot be removed by anybody for so many days, whatever happens (docs/object-lock.md)',
+      parseDays,
+    )
     .addHelpText(
       'after',
-      '\nExamples:\n  everfold init /backup/repo\n  everfold init s3://backups/site-1\n  everfold init /backup/repo --chunk-size 16K --level 9',
+      '\nExamples:\n  everfold init /backup/repo\n  everfold init s3://backups/site-1\n  everfold init s3://vault/site-1 --object-lock 30\n  everfold init /backup/repo --chunk-size 16K --level 9',
     )
     .action(async (location: string | undefined, options: InitOptions) => {
       const path = location ?? process.env['EVERFOLD_REPO']
       if (path === undefined || path === '')
         throw new EverfoldError('ARGUMENT_INVALID', 'Which folder or bucket? Say everfold init REPO.')
       if (parseS3Location(path) === undefined) await refuseForeignFolder(path)
-      const store = await openEmptyStore(path, warn)
+      const { objectLock } = options
+      const store = await openEmptyStore(path, { onWarning: warn, lockDays: objectLock })
       try {
         const { chunkSize, level } = options
         const config = await Repository.init(store, {
           ...(chunkSize === undefined ? {} : { chunkSize }),
           ...(level === undefined ? {} : { level }),
+          ...(objectLock === undefined ? {} : { objectLockDays: objectLock }),
         })
+        if (store instanceof S3Store && objectLock !== undefined) await requireLocked(store, repositoryKey)
         const result = {
           repository: store.location,
           id: config.id,
@@ -49,11 +61,13 @@ export function addInit(program: Command): void {
           chunkSize: config.chunkSize,
           frameSize: config.frameSize,
           level: config.compression.level,
+          ...(config.objectLock && { objectLockDays: config.objectLock.days }),
         }
         await printResult(
           options,
           result,
-          () => `Made the repository ${store.location} with chunks of ${bytes(config.chunkSize)}.`,
+          () =>
+            `Made the repository ${store.location} with chunks of ${bytes(config.chunkSize)}${objectLock === undefined ? '' : `, locked for ${objectLock} days`}.`,
         )
       } finally {
         await store.close()
@@ -84,6 +98,13 @@ function parseSize(text: string): number {
   if (match?.[1] === undefined || unit === undefined)
     throw new InvalidArgumentError('Write a size such as 64K or 1M.')
   return Number(match[1]) * unit
+}
+
+function parseDays(text: string): number {
+  const days = Number(text)
+  if (!Number.isInteger(days) || days < 1 || days > LOCK_DAYS_MAX)
+    throw new InvalidArgumentError(`Write a whole number of days from 1 to ${LOCK_DAYS_MAX}.`)
+  return days
 }
 
 function parseLevel(text: string): number {

@@ -31,6 +31,7 @@ async function describe(stats: Statistics): Promise<string> {
       ['of it in quarantine', bytes(stats.waitingBytes)],
       ['all packs', `${bytes(stats.storedBytes)}  (${counted(stats.packs, 'pack')})`],
       ['index', bytes(stats.indexBytes)],
+      ...(stats.objectLock === null ? [] : [['locked', describeLock(stats.objectLock)]]),
       ...(stats.damagedChunks > 0 ? [['DAMAGED chunks', String(stats.damagedChunks)]] : []),
     ],
   )
@@ -52,6 +53,11 @@ async function describe(stats: Statistics): Promise<string> {
   return parts.join('\n\n')
 }
 
+function describeLock({ days, until, objects }: NonNullable<Statistics['objectLock']>): string {
+  const known = until === null ? '' : ` (until ${until.slice(0, 10)}: ${counted(objects, 'object')} extended)`
+  return `for ${days} days at least${known}`
+}
+
 function describeRequests(jobs: readonly JobRequests[]): Promise<string> {
   return table(
     [
@@ -61,6 +67,7 @@ function describeRequests(jobs: readonly JobRequests[]): Promise<string> {
       'put',
       'list',
       'delete',
+      'lock',
       'other',
       'repeated',
       'received',
@@ -71,7 +78,7 @@ function describeRequests(jobs: readonly JobRequests[]): Promise<string> {
       .map((job) => [
         job.job,
         job.startedAt.slice(0, 19).replace('T', ' '),
-        ...[job.get, job.put, job.list, job.delete, job.other, job.retries].map(String),
+        ...[job.get, job.put, job.list, job.delete, job.lock, job.other, job.retries].map(String),
         bytes(job.bytesIn),
         bytes(job.bytesOut),
       ]),
