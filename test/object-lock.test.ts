@@ -57,7 +57,7 @@ async function now(): Promise<string> {
   return time
 }
 
-describe('a repository with Object Lock', () => {
+describe('a repository with Object Lock', { timeout: 300_000 }, () => {
   const states: Buffer[] = []
 
   beforeEach(async () => {
@@ -71,7 +71,7 @@ describe('a repository with Object Lock', () => {
       await at.ok('backup', 'web', 'vda=vda.raw')
       states.push(Buffer.from(disk))
     }
-  })
+  }, 300_000)
 
   afterEach(() => at.remove())
 
