@@ -1,14 +1,18 @@
 /**
  * `kill -9` at any moment of a backup, a fold, a deletion, a collection or a reindex: every point that was there before or after
  * restores byte for byte, and the next command just works.
- * EVERFOLD_TEST_KILLS sets how often (default 12; the long run takes 200), EVERFOLD_TEST_SEED what happens when.
+ * EVERFOLD_TEST_KILLS sets how often (default 12; the long run takes 200), EVERFOLD_TEST_SEED what happens when. Counted are the kills
+ * that hit a command while it had the repository open.
  */
 
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import type { Json } from './everfold.js'
-import { killed, timed } from './killing.js'
+import { killed } from './killing.js'
 import { type Extent, Workspace } from './workspace.js'
 
 const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
@@ -19,6 +23,10 @@ const POINTS_MAX = 7
 const MS_PER_KILL = 60_000
 
 let at: Workspace
+/** How long each command takes, from the last that was let through. */
+const insideMs = new Map<string, number>()
+const kills = new Map<string, { inside: number; outside: number; ended: number }>()
+
 /** What each point that is sure to be there holds, oldest first. */
 let model: { readonly id: string; readonly bytes: Buffer }[] = []
 
@@ -42,18 +50,18 @@ async function someAttempt(random: SeededBytes, round: number): Promise<Attempt>
   const bytes = model.at(-1)!.bytes
   const ids = model.map((point) => point.id)
   const kind = random.below(10)
-  if (model.length < 3 || (kind < 4 && model.length < POINTS_MAX)) {
+  if (model.length < 3 || (kind < 3 && model.length < POINTS_MAX)) {
     const change: Extent = [random.below(8 * MIB), (1 + random.below(24)) * 100 * KIB]
     const next = overwritten(bytes, change[0], noise(`${SEED} ${round}`, change[1]))
     await at.write('disk', next)
     const feed = random.below(2) === 0 ? ['--changed', `vda=${await at.feed([change])}`] : []
     return { args: ['backup', 'm', 'vda=disk', ...feed], after: [...ids, ''], bytes: next }
   }
-  if (kind < 6) {
-    const keep = 1 + random.below(model.length - 1)
+  if (kind < 5) {
+    const keep = Math.max(1, model.length - 1 - random.below(3))
     return { args: ['fold', 'm', '--keep', String(keep)], after: ids.slice(-keep), bytes }
   }
-  if (kind === 6) {
+  if (kind < 7) {
     // Any but the newest: after that a feed would be refused.
     const gone = ids[random.below(ids.length - 1)]!
     return { args: ['delete', 'm', gone], after: ids.filter((id) => id !== gone), bytes }
@@ -74,6 +82,28 @@ async function settle(attempt: Attempt, ended: boolean, told: string): Promise<v
   model = now.map((id) => ({ id, bytes: known.get(id) ?? attempt.bytes }))
 }
 
+/** Runs an attempt and kills it at some moment. @returns whether it ended before, and what to say of it */
+async function run(
+  attempt: Attempt,
+  random: SeededBytes,
+  mayEnd: boolean,
+): Promise<{ readonly ended: boolean; readonly isInside: boolean; readonly told: string }> {
+  const [command = ''] = attempt.args
+  const holder = join(at.repo, 'lock', 'holder.json')
+  // Left behind by the one killed before.
+  await rm(holder, { force: true })
+  const afterMs = mayEnd ? 600_000 : random.below(insideMs.get(command) ?? 1000)
+  const begun = performance.now()
+  const ended = await killed(at.options, { afterMs, begun: holder }, ...attempt.args)
+  if (mayEnd) insideMs.set(command, performance.now() - begun)
+  const isInside = existsSync(holder)
+  const count = kills.get(command) ?? { inside: 0, outside: 0, ended: 0 }
+  kills.set(command, count)
+  count[ended ? 'ended' : isInside ? 'inside' : 'outside']++
+  const told = `${attempt.args.join(' ')}, ${ended ? 'ended' : `killed ${afterMs} ms after it had begun`}`
+  return { ended, isInside, told }
+}
+
 describe(`folds, deletions, collections and backups that are killed (seed ${SEED})`, () => {
   it(
     'leave every point whole, before or after, and nothing to repair',
@@ -83,15 +113,12 @@ describe(`folds, deletions, collections and backups that are killed (seed ${SEED
       await at.write('disk', first)
       await at.ok('backup', 'm', 'vda=disk')
       model = (await pointIds()).map((id) => ({ id, bytes: first }))
-      const usualMs = await timed(() => at.ok('gc'))
-      for (let kill = 0, round = 0; kill < KILLS; round++) {
+      for (let count = 0, round = 0; count < KILLS; round++) {
         const attempt = await someAttempt(random, round)
         // Every third runs to its end, so that chains grow and there is something to fold and to collect.
-        const afterMs = round % 3 === 0 ? 60_000 : random.below(usualMs * 1.5)
-        const ended = await killed(at.options, afterMs, ...attempt.args)
-        if (!ended) kill++
-        const told = `round ${round}: ${attempt.args.join(' ')}, ${ended ? 'ended' : `killed after ${afterMs} ms`}`
-        await settle(attempt, ended, told)
+        const { ended, isInside, told } = await run(attempt, random, round % 3 === 0)
+        if (isInside) count++
+        await settle(attempt, ended, `round ${round}: ${told}`)
         const some = model[random.below(model.length)]!
         await at.expectDisk('m', some.id, some.bytes)
       }
@@ -100,6 +127,9 @@ describe(`folds, deletions, collections and backups that are killed (seed ${SEED
       await at.ok('gc', '--rounds', '4')
       for (const point of model) await at.expectDisk('m', point.id, point.bytes)
       expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
+      console.log(
+        `kills while the repository was open and not, and runs that ended: ${JSON.stringify(Object.fromEntries(kills))}`,
+      )
     },
     60_000 + KILLS * MS_PER_KILL,
   )
