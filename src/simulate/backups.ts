@@ -23,8 +23,7 @@ export async function backUpMachine(
   gate?: Promise<void>,
 ): Promise<void> {
   if (machine.feedUnderWay) return
-  live(machine, world, random)
-  const disks = machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
+  const disks = live(machine, world, random)
   const requests = disks.map((disk) => requestFor(disk, random, machine.backupsUnderWay === 0, gate))
   if (++machine.backupsUnderWay > 1) machine.backupsOverlap = true
   machine.feedUnderWay = requests.some((request) => request.changed !== undefined)
@@ -63,13 +62,15 @@ export async function backUpMachine(
   }
 }
 
-function live(machine: ModelMachine, world: World, random: Random): void {
+/** The owner writes to the disks, adds some, loses some. @returns those that the next point is of */
+export function live(machine: ModelMachine, world: World, random: Random): SimulatedDisk[] {
   if (machine.disks.length === 0 || (machine.disks.length < DISKS_MAX && random.chance(0.08)))
     machine.disks.push(new SimulatedDisk(`d${machine.disksEver++}`, random))
   if (machine.disks.length > 1 && random.chance(0.05))
     machine.disks.splice(random.below(machine.disks.length), 1)
   const everywhere = world.machines.flatMap((one) => one.disks)
   for (let i = random.below(5); i > 0; i--) random.pick(machine.disks).change(random, everywhere)
+  return machine.disks.filter((disk) => disk.id === machine.disks[0]?.id || random.chance(0.9))
 }
 
 function requestFor(

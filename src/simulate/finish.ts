@@ -5,6 +5,7 @@ import { verifyRepository } from '../restore/verify.js'
 import { repositoryKey } from '../store/keys.js'
 import { SimulationFailure } from './failure.js'
 import { compareAll } from './life.js'
+import { checkUploads } from './upload-session.js'
 import type { World } from './world.js'
 
 /** Rounds of garbage collection after which nothing may be left. */
@@ -23,6 +24,19 @@ async function checkNothingPinned(world: World): Promise<void> {
     throw new SimulationFailure('nothing is under way, and something is still pinned')
 }
 
+/** What must be gone; of sessions that were committed it stays known for a day that they were. */
+const LEFT = /\/(?:packs|bundles|runs)\/|\/sessions\/.*(?<!\/done)$/
+
+/** The clients give up what they did not commit. */
+async function dropSessions(world: World): Promise<void> {
+  if (!world.life.service) return
+  const service = await world.openService()
+  await checkUploads(world, service)
+  await service.recover()
+  for (const { session } of await service.sessions.list()) await service.sessions.drop(session)
+  await service.sessions.close()
+}
+
 /** The end of a life: all points are compared, then everything is deleted, and nothing may be left in the store. */
 export async function finish(world: World): Promise<void> {
   await world.quietly(async () => {
@@ -33,10 +47,11 @@ export async function finish(world: World): Promise<void> {
     const repository = await world.open()
     const verified = await verifyRepository(repository, { sample: 1 })
     if (!verified.ok) throw new SimulationFailure(`verify at the end: ${JSON.stringify(verified)}`)
+    await dropSessions(world)
     for (const machine of await repository.chains.machines()) await deleteMachine(repository, machine)
     for (let round = 0; round < ROUNDS; round++)
       await collectGarbage(repository, { deadShareMax: 0, graceRounds: 1 })
-    const left = world.files.files().filter((path) => /\/(?:packs|bundles|runs)\//.test(path))
+    const left = world.files.files().filter((path) => LEFT.test(path))
     if (left.length > 0) throw new SimulationFailure(`garbage is left: ${left.join()}`)
     const { storedBytes } = await account(repository)
     if (storedBytes !== 0)

@@ -4,10 +4,11 @@ import { isEverfoldError } from '../errors.js'
 import { SimulationFailure } from './failure.js'
 import { finish } from './finish.js'
 import type { ModelMachine, PointContent } from './model.js'
-import { operate } from './operations.js'
+import { judge, operate } from './operations.js'
 import type { Fault, FaultKind, Life, Step } from './plan.js'
 import { Random } from './random.js'
 import { beginRestore, finishRestore, mustRestore } from './restores.js'
+import { checkUploads } from './upload-session.js'
 import { type Counts, World } from './world.js'
 
 export interface LifeResult {
@@ -49,7 +50,10 @@ async function takeStep(world: World, step: Step): Promise<void> {
   for (const session of world.sessions) for (const { kind } of step.faults) session.faults.add(kind)
   const survived = await world.under(step.faults, step.seed, async () => {
     if (!(await opened(world, faults))) return
-    await Promise.all(step.operations.map((operation) => operate(world, operation, company)))
+    await Promise.all([
+      recover(world, faults),
+      ...step.operations.map((operation) => operate(world, operation, company)),
+    ])
   })
   if (world.injector.where !== '') world.log(`  (${world.injector.where})`)
   if (!survived) {
@@ -61,6 +65,18 @@ async function takeStep(world: World, step: Step): Promise<void> {
   if (world.repository !== undefined)
     await world.quietly(() => settle(world, company.alone && world.sessions.length === 0))
   await afterwards(world, step)
+}
+
+/** A service looks for what an earlier one left, beside its first requests. */
+async function recover(world: World, faults: ReadonlySet<FaultKind>): Promise<void> {
+  if (!world.life.service) return
+  const service = await world.openService()
+  try {
+    await service.recover()
+  } catch (error) {
+    if (error instanceof SimulationFailure) throw error
+    judge(error, 'upload: sweep', { alone: false, faults }, world)
+  }
 }
 
 /** Opens the repository under faults. @returns false if they did not allow it */
@@ -102,9 +118,16 @@ async function comeBack(world: World, powerCut: boolean): Promise<void> {
   await world.quietly(async () => {
     await world.open()
     await compareAll(world)
+    await checkClients(world)
     // What survived a power cut lies on stable storage.
     if (powerCut) for (const machine of world.machines) machine.settle(await pointIds(world, machine))
   })
+}
+
+/** Every session that clients were told of is there, with all that was acknowledged. */
+async function checkClients(world: World): Promise<void> {
+  if (!world.life.service) return
+  await checkUploads(world, await world.openService())
 }
 
 /** Nothing is under way: are the points those that must be there? */
@@ -181,11 +204,15 @@ async function compare(
   )
 }
 
-/** Flips a bit of an object with data, or now and then of a run. */
+const RUNS = /\/runs\//
+const SESSIONS = /\/sessions\//
+const PACKS = /\/(?:packs|bundles)\//
+
+/** Flips a bit of an object with data, or now and then of a run, or of a session. */
 function rot(world: World, fault: Fault): void {
   const random = new Random(fault.seed)
-  const runs = random.chance(0.1)
-  const files = world.files.files().filter((path) => (runs ? /\/runs\// : /\/(?:packs|bundles)\//).test(path))
+  const where = random.chance(0.1) ? RUNS : world.life.service && random.chance(0.2) ? SESSIONS : PACKS
+  const files = world.files.files().filter((path) => where.test(path))
   if (files.length === 0) return
   const path = random.pick(files)
   world.log(`  rot in ${path}`)

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { live } from './life.js'
-import { planLife } from './plan.js'
+import { planLife, SERVICE_SEEDS_FROM } from './plan.js'
 import { shorten } from './shorten.js'
 import { Counts } from './world.js'
 
@@ -72,7 +72,11 @@ export async function simulate(request: SimulationRequest): Promise<SimulationRe
 
 function* seedsOf(request: SimulationRequest, started: number): Generator<number> {
   const mayBegin = (): boolean => performance.now() - started < (request.forMs ?? Infinity)
-  if ('from' in request) for (let seed = request.from; mayBegin(); seed++) yield seed
+  if ('from' in request)
+    for (let seed = request.from; mayBegin(); seed++) {
+      yield seed
+      if (mayBegin()) yield seed + SERVICE_SEEDS_FROM
+    }
   else for (const seed of request.seeds) if (mayBegin()) yield seed
 }
 

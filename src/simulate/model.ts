@@ -19,6 +19,8 @@ export class ModelMachine {
   /** Bytes of every point whose id was ever seen. */
   readonly contents = new Map<string, PointContent>()
   readonly uncertain = new Set<Uncertain>()
+  /** Points whose removal was acknowledged. */
+  readonly released = new Set<string>()
   /** Points that were never seen whole, so that nobody knows which of several backups made them. */
   readonly lost = new Set<string>()
   /** A feed holds only over the point it was recorded from: no other backup may come in between. */
@@ -54,6 +56,7 @@ export class ModelMachine {
     this.isAcknowledged ||= ids.length > 0
     for (const id of ids)
       if (this.pinned.has(id)) throw new SimulationFailure(`${this.name}: pinned point ${id} was removed`)
+    for (const id of ids) this.released.add(id)
     this.promised = this.promised.filter((id) => !gone.has(id))
   }
 

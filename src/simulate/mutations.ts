@@ -13,6 +13,8 @@ export interface Mutation {
   }[]
   /** Lives that noticed it, where that takes a rare meeting: they are lived first. Others notice it, too, given the time. */
   readonly seeds?: readonly number[]
+  /** It takes a life with a service to notice it. */
+  readonly service?: true
 }
 
 /** Condemned packs may be referred to: the index still knows them, and nobody looks whether they are condemned. */
@@ -254,5 +256,114 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a feed is taken after the newest point was deleted',
     edits: [{ file: 'chain/backup.js', find: 'head.state.newestLost !== true', replace: 'true' }],
+  },
+  {
+    name: 'a collection forgets upload sessions that are parked in the store',
+    service: true,
+    edits: [{ file: 'merge/gc.js', find: 'await pinSessions(this.#repository, pins);', replace: '' }],
+  },
+  {
+    name: 'a collection forgets upload sessions',
+    // Parked in the store or open in this process: either one keeps what was acknowledged, mostly.
+    service: true,
+    edits: [
+      { file: 'merge/gc.js', find: 'await pinSessions(this.#repository, pins);', replace: '' },
+      {
+        file: 'chain/session/session.js',
+        find: 'this.pins = repository.pins.hold();',
+        replace: 'this.pins = { pin: () => undefined, claim: async () => undefined, end: () => undefined };',
+      },
+    ],
+  },
+  {
+    name: 'what a session was told is there is not held for it',
+    service: true,
+    edits: [{ file: 'chain/session/offers.js', find: 'session.pins.pin(pack.id);', replace: ';' }],
+  },
+  {
+    name: 'an upload session is offered chunks that are condemned or damaged',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/offers.js',
+        find: 'catalog.mayReference(pack, chunk) &&',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'data is acknowledged before the part that records it is written',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/session.js',
+        find: 'const answer = await this.#repository.store.put(sessionPartKey(this.id, series, header.number), [\n                    bytes,\n                ]);',
+        replace:
+          "const answer = 'created'; this.#repository.store.put(sessionPartKey(this.id, series, header.number), [bytes]).catch(() => undefined);",
+      },
+    ],
+  },
+  {
+    name: 'a part counts as written although another one has its number',
+    service: true,
+    edits: [
+      { file: 'chain/session/session.js', find: "if (answer === 'exists') {", replace: 'if (false) {' },
+    ],
+  },
+  {
+    name: 'parts that a killed service left visible are taken for durable',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/load-session.js',
+        find: 'await repository.store.settle(sessionPrefix(session.id));',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'an upload session that was committed is committed once more',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/commit-session.js',
+        find: 'if (point === undefined)',
+        replace: 'if (point !== begin)',
+      },
+    ],
+  },
+  {
+    name: 'an upload session is committed on another point than it began with',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/commit-session.js',
+        find: 'if ((newest ?? null) !== begin.base)',
+        replace: 'if (false)',
+      },
+      {
+        file: 'chain/session/commit-session.js',
+        find: 'base: begin.base ?? undefined',
+        replace: 'base: newest',
+      },
+    ],
+  },
+  {
+    name: 'an upload session is committed though not all of a disk has come',
+    service: true,
+    edits: [
+      { file: 'chain/session/commit-session.js', find: 'if (missing.length > 0)', replace: 'if (false)' },
+    ],
+  },
+  {
+    name: 'a session that is in use is swept away',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/sessions.js',
+        find: 'session.lastUsedMs = this.#nowMs;',
+        replace: '',
+      },
+    ],
   },
 ]

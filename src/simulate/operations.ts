@@ -14,10 +14,12 @@ import { backUpMachine } from './backups.js'
 import { drill } from './drill.js'
 import { SimulationFailure } from './failure.js'
 import type { ModelMachine, Uncertain } from './model.js'
-import type { FaultKind, Operation, OperationKind } from './plan.js'
+import type { FaultKind, Operation, OperationKind, UploadKind } from './plan.js'
 import { Random } from './random.js'
 import { beginRestore, finishRestore } from './restores.js'
 import { beginSession } from './sessions.js'
+import type { UploadTask } from './upload-session.js'
+import { UPLOADS } from './uploads.js'
 import { Counts, type World } from './world.js'
 
 /** In what company an operation runs: decides which refusals are in order. */
@@ -37,6 +39,7 @@ interface Task {
 
 /** Runs one operation. Refusals that are in order are counted. @throws SimulationFailure for any other */
 export async function operate(world: World, operation: Operation, company: Company): Promise<void> {
+  if (isUpload(operation.kind) && !world.life.service) return
   let said = ''
   const task: Task = {
     world,
@@ -49,7 +52,8 @@ export async function operate(world: World, operation: Operation, company: Compa
   }
   Counts.increase(world.counts.operations, operation.kind)
   try {
-    await OPERATIONS[operation.kind](task)
+    if (isUpload(operation.kind)) await UPLOADS[operation.kind](await uploadTask(task, operation.kind))
+    else await OPERATIONS[operation.kind](task)
     world.log(`  ${operation.kind} ${said}: done`)
   } catch (error) {
     world.log(`  ${operation.kind} ${said}: ${error instanceof EverfoldError ? error.code : String(error)}`)
@@ -65,10 +69,13 @@ const CONTENDED: readonly ErrorCode[] = [
   'MACHINE_UNKNOWN',
   'LAST_POINT',
   'POINT_PINNED',
+  'SESSION_BUSY',
+  'SESSION_UNKNOWN',
 ]
 const ROTTEN: readonly ErrorCode[] = ['DATA_DAMAGED', 'CHAIN_DAMAGED', 'OBJECT_NOT_FOUND']
 
-function judge(error: unknown, kind: OperationKind, company: Company, world: World): void {
+/** Counts an error that may come. @throws SimulationFailure for any other */
+export function judge(error: unknown, kind: OperationKind, company: Company, world: World): void {
   const { faults } = company
   const allowed = new Set<ErrorCode>()
   if (!company.alone) for (const code of CONTENDED) allowed.add(code)
@@ -89,7 +96,7 @@ function judge(error: unknown, kind: OperationKind, company: Company, world: Wor
   throw new SimulationFailure(`${kind} failed as it must not: ${text}`, error)
 }
 
-const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<void>>> = {
+const OPERATIONS: Readonly<Record<Exclude<OperationKind, UploadKind>, (task: Task) => Promise<void>>> = {
   backup: async ({ world, repository, random, company, say }) => {
     await backUpMachine(world, repository, random, company.alone, say)
     if (random.chance(0.3)) await healDamage(repository)
@@ -205,7 +212,7 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
     say(
       `${JSON.stringify(options)} condemned ${condemnedObjects} removed ${removedObjects} rewrote ${rewrittenPacks} joined ${joinedPacks}`,
     )
-    if (options.dryRun && company.alone && world.files.files().join() !== before)
+    if (options.dryRun && company.alone && !world.life.service && world.files.files().join() !== before)
       throw new SimulationFailure('a dry run of gc changed the store')
   },
 
@@ -268,6 +275,25 @@ const OPERATIONS: Readonly<Record<Operation['kind'], (task: Task) => Promise<voi
     await rebuildIndex(repository.store, repository.catalog.quarantine, index)
     await index.putNote(COMPLETE, 'yes')
   },
+}
+
+function isUpload(kind: OperationKind): kind is UploadKind {
+  return kind.startsWith('upload: ')
+}
+
+async function uploadTask(task: Task, kind: UploadKind): Promise<UploadTask> {
+  const { world, random, company } = task
+  return {
+    world,
+    random,
+    service: await world.openService(),
+    alone: company.alone,
+    faults: company.faults,
+    say: task.say,
+    judge: (error, faults) => {
+      judge(error, kind, { alone: false, faults }, world)
+    },
+  }
 }
 
 async function somePoint(

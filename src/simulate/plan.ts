@@ -24,6 +24,20 @@ export type OperationKind =
   /** A backup that is held open while other steps go on, and the end of one. */
   | 'begin'
   | 'commit'
+  /** What clients of a service do; see uploads. */
+  | UploadKind
+
+/** Operations of the clients of a service, in lives that have one. */
+export type UploadKind =
+  | 'upload: begin'
+  | 'upload: offer'
+  | 'upload: send'
+  /** A request whose body stops coming while other steps go on. */
+  | 'upload: stall'
+  | 'upload: commit'
+  | 'upload: image'
+  | 'upload: drop'
+  | 'upload: sweep'
 
 export interface Operation {
   readonly kind: OperationKind
@@ -76,9 +90,14 @@ export interface Life {
   /** Turns that the removal of an object takes, at most: others meet what is going. */
   readonly removalTurns: number
   readonly steps: readonly Step[]
+  /** Is there a service, to which clients upload? */
+  readonly service: boolean
 }
 
-const WEIGHTS: Readonly<Record<OperationKind, number>> = {
+/** From this seed on, lives have a service: the same seeds below it live on as they always did. */
+export const SERVICE_SEEDS_FROM = 2 ** 31
+
+const WEIGHTS: Readonly<Record<Exclude<OperationKind, UploadKind>, number>> = {
   backup: 30,
   restore: 5,
   hold: 4,
@@ -96,6 +115,17 @@ const WEIGHTS: Readonly<Record<OperationKind, number>> = {
   drill: 0,
   begin: 3,
   commit: 3,
+}
+
+const SERVICE_WEIGHTS: Readonly<Record<UploadKind, number>> = {
+  'upload: begin': 14,
+  'upload: offer': 8,
+  'upload: send': 25,
+  'upload: stall': 5,
+  'upload: commit': 18,
+  'upload: image': 5,
+  'upload: drop': 2,
+  'upload: sweep': 4,
 }
 
 /** What some lives are about: what goes on at the fence of a collection, and data that comes again while its pack is condemned. */
@@ -118,9 +148,9 @@ const THEMES: readonly Partial<Record<OperationKind, number>>[] = [
 ]
 
 /** Each life has its own habits. */
-function habitsOf(random: Random, weather: Weather): readonly OperationKind[] {
+function habitsOf(random: Random, weather: Weather, service: boolean): readonly OperationKind[] {
   const drill = weather.kinds.includes('rot') ? 6 : 0
-  const weights = { ...WEIGHTS, drill, ...random.pick(THEMES) }
+  const weights = { ...WEIGHTS, drill, ...random.pick(THEMES), ...(service && SERVICE_WEIGHTS) }
   return Object.entries(weights).flatMap(([kind, weight]) =>
     Array.from({ length: Math.ceil(weight * random.pick([0.2, 1, 1, 3])) }, () => kind as OperationKind),
   )
@@ -181,7 +211,8 @@ function weatherOf(random: Random): Weather {
 export function planLife(seed: number, steps: number): Life {
   const random = new Random(seed)
   const weather = weatherOf(random)
-  const habits = habitsOf(random, weather)
+  const service = seed >= SERVICE_SEEDS_FROM
+  const habits = habitsOf(random, weather, service)
   const planned: Step[] = []
   const life = {
     seed,
@@ -191,6 +222,7 @@ export function planLife(seed: number, steps: number): Life {
     batchBytes: random.pick([16384, 65536, 1 << 20]),
     removalTurns: random.pick([0, 0, 60]),
     steps: planned,
+    service,
   }
   while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1)))
   return life

@@ -9,7 +9,9 @@ import { openProcess, ROOT } from './process.js'
 import { Random } from './random.js'
 import { finishRestore, type HeldRestore, mustRestore } from './restores.js'
 import { Scheduler } from './scheduler.js'
+import { Service } from './service.js'
 import type { HeldSession } from './sessions.js'
+import type { UploadClient } from './upload-client.js'
 import { VolatileFileSystem } from './volatile-file-system.js'
 
 /** What happened in a life, or in many. */
@@ -55,6 +57,11 @@ export class World {
   drills = 0
   /** Backups that are held open while other things go on. */
   sessions: HeldSession[] = []
+  /** The service that runs in this process, if one does, and those who upload to it: they outlive it. */
+  service: Service | undefined
+  clients: UploadClient[] = []
+  /** A collection may have missed open sessions: what they brought may have to come again. */
+  hadBadListing = false
   injector = this.#noFaults()
   #scheduler: Scheduler
   #nowMs = Date.UTC(2026, 0, 1)
@@ -91,6 +98,12 @@ export class World {
     random: (length: number): Uint8Array => this.#entropy.bytes(length),
   }
 
+  /** So much time goes by. */
+  sleep(ms: number): void {
+    this.#monotonicMs += ms
+    this.#nowMs += ms
+  }
+
   /** Clocks jump, backwards too. */
   jumpClock(random: Random): void {
     this.#nowMs += (random.below(2000) - 900) * 3_600_000
@@ -107,6 +120,13 @@ export class World {
       batchBytes: this.life.batchBytes,
     })
     return this.repository
+  }
+
+  /** The service, which opens with the repository. */
+  async openService(): Promise<Service> {
+    const repository = await this.open()
+    this.service ??= new Service(repository, this.life.batchBytes / 2, () => this.isRotten)
+    return this.service
   }
 
   /** Runs work to its end while nothing goes wrong. @throws what it throws */
@@ -142,12 +162,15 @@ export class World {
   }
 
   came(kind: FaultKind): void {
+    this.hadBadListing ||= kind.endsWith('listing') || kind === 'bad listings'
     Counts.increase(this.counts.faults, kind)
   }
 
   /** The process is gone; after a power cut, so is what was not synced, all or in part. */
   dieOf(kind: 'power cut' | 'kill' | FaultKind, seed: number): void {
     this.repository = undefined
+    this.service = undefined
+    for (const client of this.clients) client.stop()
     this.holds = []
     this.sessions = []
     for (const machine of this.machines) machine.stop()
@@ -176,8 +199,12 @@ export class World {
 
   /** A new process; the old one ended in good order. */
   async reopen(): Promise<void> {
+    // Those who send hear of it, or come to their end just before.
+    if (this.service !== undefined && this.#entropy.chance(0.5)) this.service.sessions.park()
     await this.endSessions()
     await this.endRestores()
+    await this.service?.sessions.close()
+    this.service = undefined
     await this.repository?.close()
     this.repository = undefined
     await this.open()

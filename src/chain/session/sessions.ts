@@ -1,6 +1,6 @@
 import { EverfoldError } from '../../errors.js'
 import { KeyedMutex } from '../../mutex.js'
-import { sessionDoneKey } from '../../store/keys.js'
+import { sessionDoneKey, sessionPrefix } from '../../store/keys.js'
 import type { PointResult } from '../commit-point.js'
 import { SharedRoom } from '../ingest-room.js'
 import type { Repository } from '../repository.js'
@@ -27,6 +27,8 @@ const BASE_IDLE_EXTENTS_MAX = 20_000
 export interface SessionsOptions {
   /** Milliseconds without a request after which a session is dropped. */
   readonly expiryMs?: number
+  /** As {@link UploadParts.partBytes}. */
+  readonly partBytes?: number
 }
 
 /** A data request that was let in. */
@@ -43,6 +45,7 @@ export class Sessions {
   readonly room: SharedRoom
   readonly #repository: Repository
   readonly #expiryMs: number
+  readonly #partBytes: number | undefined
   readonly #loaded = new Map<string, Session>()
   /** Committed, but that is not written down yet, or could not be: remembered as long as the process lives. */
   readonly #unrecorded = new Map<string, SessionDone>()
@@ -62,6 +65,7 @@ export class Sessions {
     this.#repository = repository
     this.room = new SharedRoom(repository.crew.size, repository.config.chunkSize)
     this.#expiryMs = options.expiryMs ?? SESSION_EXPIRY_MS
+    this.#partBytes = options.partBytes
   }
 
   /**
@@ -72,8 +76,10 @@ export class Sessions {
   async recover(): Promise<void> {
     const { store } = this.#repository
     for (const [id, kinds] of await listSessions(store))
-      if (kinds.has('done')) this.#doneSinceMs.set(id, this.#nowMs)
-      else if (kinds.has('begin'))
+      if (kinds.has('done')) {
+        this.#doneSinceMs.set(id, this.#nowMs)
+        if (kinds.size > 1) await this.#turn.run(id, () => this.#clearUp(id))
+      } else if (kinds.has('begin'))
         await this.#turn.run(id, async () => {
           const begin = this.#loaded.has(id) ? undefined : await readBegin(store, id)
           if (begin === undefined || (await this.#recall(begin)) !== undefined) return
@@ -205,7 +211,8 @@ export class Sessions {
       this.#refuseClosed(session)
       const { room } = this
       const about = { session, disk: number, base: compared }
-      const parts = { repository: this.#repository, index, room, ...about, pins }
+      const partBytes = this.#partBytes
+      const parts = { repository: this.#repository, index, room, ...about, pins, partBytes }
       const upload = new Upload(parts)
       return {
         upload,
@@ -353,12 +360,22 @@ export class Sessions {
   async #writeDown(done: SessionDone): Promise<void> {
     const { store } = this.#repository
     try {
-      await store.put(sessionDoneKey(done.session), [encodeDone(done)])
+      const answer = await store.put(sessionDoneKey(done.session), [encodeDone(done)])
+      // One that a killed process left need not be durable.
+      if (answer === 'exists') await store.settle(sessionPrefix(done.session))
       await removeSession(store, done.session, true)
       this.#unrecorded.delete(done.session)
     } catch {
       // A repeated commit is answered from memory, and after a restart from the chain.
     }
+  }
+
+  /** Removes what a committed session was made of, where that was cut short. */
+  async #clearUp(id: string): Promise<void> {
+    const { store } = this.#repository
+    if ((await readDone(store, id)) === undefined) return
+    await store.settle(sessionPrefix(id))
+    await removeSession(store, id, true)
   }
 
   /** Something is under way until the function is called. */

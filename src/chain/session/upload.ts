@@ -38,6 +38,8 @@ export interface UploadParts {
   readonly base: BaseDisk | undefined
   /** Held until the upload ended. */
   readonly pins: WorkPins
+  /** What a request sends is recorded after about as many bytes of its body; undefined: 64 MiB. */
+  readonly partBytes?: number | undefined
 }
 
 interface OpenPart {
@@ -194,7 +196,7 @@ export class Upload {
   /** Records what came so far, beside what comes next; one such part at a time. */
   async #checkpointIfDue(): Promise<void> {
     const extents = this.#part.disk.run.extents + this.#partRecords
-    if (this.#partBytes < PART_BYTES && extents < PART_EXTENTS_MAX) return
+    if (this.#partBytes < (this.#parts.partBytes ?? PART_BYTES) && extents < PART_EXTENTS_MAX) return
     await this.#closing
     const part = this.#part
     const closing = this.#close(part)

@@ -1,0 +1,37 @@
+import type { Repository } from '../chain/repository.js'
+import { Sessions } from '../chain/session/sessions.js'
+
+/** Sessions that are open at once, and of one owner. */
+const SESSIONS_MAX = 100
+
+/** What of the service this is about: sessions, without the HTTP around them. */
+export class Service {
+  readonly repository: Repository
+  readonly sessions: Sessions
+  readonly limit = { all: SESSIONS_MAX, own: SESSIONS_MAX }
+  /** May it not have what it said it has? Where bits rot. */
+  readonly mayForget: () => boolean
+  #isRecovered = false
+
+  constructor(repository: Repository, partBytes: number, mayForget: () => boolean) {
+    this.repository = repository
+    this.sessions = new Sessions(repository, { partBytes })
+    this.mayForget = mayForget
+  }
+
+  get level(): number {
+    return this.repository.config.compression.level
+  }
+
+  /** Plain bytes of a frame of several chunks. */
+  get framePlainMax(): number {
+    return this.repository.config.frameSize
+  }
+
+  /** Once, beside the first requests. @throws STORE_FAILED */
+  async recover(): Promise<void> {
+    if (this.#isRecovered) return
+    this.#isRecovered = true
+    await this.sessions.recover()
+  }
+}
