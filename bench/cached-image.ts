@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { revertChanges } from './changes.js'
@@ -10,8 +11,31 @@ import type { Workspace } from './workspace.js'
 export const filledShare = 0.7
 
 /** Makes the image that benchmarks share, or takes the one that an earlier run left. */
-export async function provideImage(workspace: Workspace, sizeGib: number): Promise<string> {
-  const path = join(workspace.cache, `image-${sizeGib}gib.img`)
+export function provideImage(workspace: Workspace, sizeGib: number): Promise<string> {
+  return provide(workspace, sizeGib, '')
+}
+
+/**
+ * Another machine's disk, likewise: the same files in another ext4 filesystem, in other folders, so that they lie in another order and at other
+ * offsets.
+ */
+export function provideSecondImage(workspace: Workspace, sizeGib: number): Promise<string> {
+  const hash = (path: string): string => createHash('sha256').update(path).digest('hex')
+  return provide(
+    workspace,
+    sizeGib,
+    '-second',
+    (path) => `/srv/${hash(path).slice(0, 2)}/${hash(path).slice(2, 18)}`,
+  )
+}
+
+async function provide(
+  workspace: Workspace,
+  sizeGib: number,
+  suffix: string,
+  place?: (path: string) => string,
+): Promise<string> {
+  const path = join(workspace.cache, `image-${sizeGib}gib${suffix}.img`)
   if (existsSync(path)) {
     await revertChanges(path)
     return path
@@ -19,7 +43,13 @@ export async function provideImage(workspace: Workspace, sizeGib: number): Promi
   const sizeBytes = Math.round((sizeGib * GiB) / MiB) * MiB
   const dataBytes = sizeBytes * filledShare
   console.log(`image: making ${sizeGib} GiB of ext4 from this machine's files (kept for the next run) …`)
-  const image = await makeImage({ path, sizeBytes, dataBytes, files: realFiles(dataBytes) })
+  const image = await makeImage({
+    path,
+    sizeBytes,
+    dataBytes,
+    files: realFiles(dataBytes),
+    ...(place && { place }),
+  })
   const repeated = image.layouts > 1 ? `, laid out ${image.layouts} times: this machine has no more` : ''
   console.log(`image: ${formatNumber(image.dataBytes / 1e9)} GB in ${image.files.length} files${repeated}`)
   return path

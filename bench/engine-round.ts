@@ -1,23 +1,27 @@
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { applyChanges, type Change, feedOf, revertChanges } from './changes.js'
 import { type Command, run } from './command.js'
-import { type Cost, measure } from './measure.js'
+import { type Cost, measureWithOutput } from './measure.js'
 import type { Place, Tool } from './peers.js'
 
-export const steps = ['full', 'incremental', 'restore'] as const
+/** In the order in which they are taken. */
+export const steps = ['full', 'again', 'second', 'incremental', 'restore'] as const
 export type Step = (typeof steps)[number]
 
 /** What one step of one tool cost. */
 export interface Sample extends Cost {
   /** By how much the repository grew, in bytes on the disk. */
   readonly storedBytes: number
+  /** Plain bytes that were in no chunk before, where the tool tells. */
+  readonly newBytes?: number
 }
 
-export type Samples = Readonly<Record<Step, Sample>>
+/** Of the steps that were chosen. */
+export type Samples = Readonly<Partial<Record<Step, Sample>>>
 
 /** Space that a folder's files take on the disk, in bytes: allocated blocks, as du counts them. */
-async function allocatedBytes(folder: string): Promise<number> {
+export async function allocatedBytes(folder: string): Promise<number> {
   let total = 0
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
     if (entry.isFile()) total += (await stat(join(entry.parentPath, entry.name))).blocks * 512
@@ -26,19 +30,32 @@ async function allocatedBytes(folder: string): Promise<number> {
 }
 
 /** Nobody pays for writing out what the step before left in memory; and allocation may wait for it. */
-async function writeOut(folder: string): Promise<void> {
+export async function writeOut(folder: string): Promise<void> {
   await run({ program: 'sync', args: ['-f', folder] })
 }
 
-/** Nobody pays for reading the image from the disk. */
+/**
+ * Nobody pays for reading the image from the disk. It counts as changed just now: a device has no time of change from which peers could tell that they
+ * need not read it.
+ */
 async function warm(imagePath: string): Promise<void> {
+  await utimes(imagePath, new Date(), new Date())
   await run({ program: 'dd', args: [`if=${imagePath}`, 'of=/dev/null', 'bs=4M', 'status=none'] })
 }
 
-async function makePlace(imagePath: string, scratch: string, changes: readonly Change[]): Promise<Place> {
+/** Disks that the steps work on, in one folder. */
+export interface Images {
+  readonly first: string
+  /** For the step `second`. */
+  readonly second: string | undefined
+  readonly changes: readonly Change[]
+}
+
+async function makePlace({ first, second, changes }: Images, scratch: string): Promise<Place> {
   const place = {
-    imageFolder: dirname(imagePath),
-    imageName: basename(imagePath),
+    imageFolder: dirname(first),
+    imageName: basename(first),
+    secondName: basename(second ?? ''),
     repository: join(scratch, 'repository'),
     state: join(scratch, 'state'),
     feed: join(scratch, 'feed.json'),
@@ -58,37 +75,45 @@ async function requireIdentical(imagePath: string, restored: string, tool: Tool)
   }
 }
 
+/** What Everfold says of a backup, as far as it is needed here. */
+function newBytesIn(stdout: string): { readonly newBytes?: number } {
+  const found = /"newBytes":\s*(\d+)/.exec(stdout)?.[1]
+  return found === undefined ? {} : { newBytes: Number(found) }
+}
+
 /**
- * Takes one tool through a full, an incremental and a restore in a new repository, and compares what was restored
- * with the image. The image is as before afterwards.
+ * Takes one tool through the chosen steps in a new repository, and compares what was restored with the image. The image is as before afterwards.
  *
  * @param scratch  An empty folder; it is removed.
  */
 export async function runRound(
   tool: Tool,
-  imagePath: string,
-  changes: readonly Change[],
+  images: Images,
+  chosen: readonly Step[],
   scratch: string,
 ): Promise<Samples> {
-  const place = await makePlace(imagePath, scratch, changes)
+  const place = await makePlace(images, scratch)
   await run(tool.init(place))
   await writeOut(scratch)
-  const sample = async (command: Command): Promise<Sample> => {
+  const sample = async (imagePath: string, command: Command): Promise<Sample> => {
     await warm(imagePath)
     const before = await allocatedBytes(place.repository)
-    const cost = await measure(command, join(scratch, 'cost'))
+    const { cost, output } = await measureWithOutput(command, join(scratch, 'cost'))
     await writeOut(scratch)
-    return { ...cost, storedBytes: (await allocatedBytes(place.repository)) - before }
+    const storedBytes = (await allocatedBytes(place.repository)) - before
+    return { ...cost, storedBytes, ...newBytesIn(output.stdout) }
   }
+  const samples: Partial<Record<Step, Sample>> = {}
   try {
-    const full = await sample(tool.full(place))
-    await applyChanges(imagePath, changes)
-    const incremental = await sample(tool.incremental(place))
-    const restore = await sample(tool.restore(place))
-    await requireIdentical(imagePath, tool.restoredFile(place), tool)
-    return { full, incremental, restore }
+    for (const step of steps.filter((one) => chosen.includes(one))) {
+      if (step === 'incremental') await applyChanges(images.first, images.changes)
+      const image = step === 'second' ? (images.second ?? images.first) : images.first
+      samples[step] = await sample(image, tool[step](place))
+      if (step === 'restore') await requireIdentical(images.first, tool.restoredFile(place), tool)
+    }
+    return samples
   } finally {
-    await revertChanges(imagePath)
+    await revertChanges(images.first)
     await rm(scratch, { recursive: true })
   }
 }

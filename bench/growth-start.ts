@@ -7,7 +7,7 @@ import { MemoryIndex } from '../src/index/memory-index.js'
 import { InlineCrew } from '../src/pack/inline-crew.js'
 import { LocalStore } from '../src/store/local-store.js'
 import type { GrowthCurve, GrowthSample } from './growth-curve.js'
-import { median } from './measure.js'
+import { medianOf, secondsOf } from './measure.js'
 import { formatBytes, formatNumber } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
 import { startService, stopService } from './service-process.js'
@@ -48,12 +48,6 @@ function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
 }
 
-async function seconds(work: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now()
-  await work()
-  return (performance.now() - startMs) / 1000
-}
-
 async function get(url: string, token: string): Promise<void> {
   const answer = await fetch(url, { headers: { Authorization: `Bearer ${token}` } })
   const { length } = await answer.arrayBuffer().then((body) => new Uint8Array(body))
@@ -69,9 +63,9 @@ async function sampleStart(folder: string, token: string): Promise<Record<string
     const machines = `${service.url}/v1/machines`
     const figures = {
       startSeconds: service.startSeconds,
-      firstListSeconds: await seconds(() => get(machines, token)),
-      listSeconds: await seconds(() => get(machines, token)),
-      metricsSeconds: await seconds(() => get(`${service.url}/metrics`, token)),
+      firstListSeconds: await secondsOf(() => get(machines, token)),
+      listSeconds: await secondsOf(() => get(machines, token)),
+      metricsSeconds: await secondsOf(() => get(`${service.url}/metrics`, token)),
       startMemoryBytes,
     }
     return { ...figures, listedMemoryBytes: residentBytes(pid) }
@@ -92,10 +86,7 @@ export async function growStart(options: StartGrowthOptions, workspace: Workspac
     const rounds: Record<string, number>[] = []
     for (let round = 0; round < options.rounds; round += 1)
       rounds.push(await sampleStart(folder, first.token))
-    const keys = Object.keys(rounds[0] ?? {})
-    const figures = Object.fromEntries(
-      keys.map((key) => [key, median(rounds.map((round) => round[key] ?? 0))]),
-    )
+    const figures = medianOf(rounds)
     const at = machines * options.pointsPerMachine
     samples.push({ name: `${formatNumber(machines)} machines, ${formatNumber(at)} points`, at, figures })
     console.log(

@@ -1,4 +1,4 @@
-import { constants, copyFileSync, existsSync, mkdirSync, statfsSync } from 'node:fs'
+import { constants, copyFileSync, existsSync, mkdirSync, statfsSync, statSync } from 'node:fs'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { run } from './command.js'
@@ -17,6 +17,8 @@ export interface ImagePlan {
   /** Data that the filesystem shall hold, in bytes. */
   readonly dataBytes: number
   readonly files: readonly RealFile[]
+  /** Where a file of this machine goes to in the filesystem, if not to the same path. */
+  readonly place?: (path: string) => string
 }
 
 export interface Image {
@@ -52,7 +54,7 @@ function stage(plan: ImagePlan, folder: string): Image {
     const prefix = layouts === 0 ? '' : `/copy-${layouts + 1}`
     for (const file of plan.files) {
       if (dataBytes >= plan.dataBytes) break
-      const path = prefix + file.path
+      const path = prefix + (plan.place?.(file.path) ?? file.path)
       if (!stageFile(file.path, folder + path)) continue
       files.push({ path, bytes: file.bytes })
       dataBytes += file.bytes
@@ -98,6 +100,11 @@ export async function editImage(image: string, commands: readonly string[], scra
   const complaints = stderr.split('\n').filter((line) => line !== '' && !/^debugfs \d/.test(line))
   if (complaints.length > 0) throw new Error(`debugfs could not change the image: ${complaints.join('; ')}`)
   await run({ program: 'e2fsck', args: ['-f', '-n', image] })
+}
+
+/** Bytes of an image that are data, and not holes. */
+export function allocatedFileBytes(image: string): number {
+  return statSync(image).blocks * 512
 }
 
 /** @throws Error that says how to make room, if a folder's filesystem has less free space than needed. */

@@ -7,6 +7,8 @@ export interface Place {
   /** The folder that holds the image; tools run in it. */
   readonly imageFolder: string
   readonly imageName: string
+  /** Another disk with the same files, in the same folder. */
+  readonly secondName: string
   /** The tool's repository. It does not exist before `init`. */
   readonly repository: string
   /** For the tool's caches and settings, outside its repository. */
@@ -27,6 +29,10 @@ export interface Tool {
   version(): Promise<string>
   init(place: Place): Command
   full(place: Place): Command
+  /** Without a feed, when nothing changed. */
+  again(place: Place): Command
+  /** Another machine's full. */
+  second(place: Place): Command
   incremental(place: Place): Command
   /** Restores what `incremental` saved. */
   restore(place: Place): Command
@@ -55,6 +61,8 @@ export function everfold(main: string = everfoldMain): Tool {
     version: () => firstLine(process.execPath, [main, '--version']),
     init: (place) => ({ program: process.execPath, args: [main, 'init', place.repository] }),
     full: (place) => everfoldCommand(place, 'backup', 'bench', disk(place)),
+    again: (place) => everfoldCommand(place, 'backup', 'bench', disk(place)),
+    second: (place) => everfoldCommand(place, 'backup', 'second', `disk0=${place.secondName}`),
     incremental: (place) =>
       everfoldCommand(place, 'backup', 'bench', disk(place), '--changed', `disk0=${place.feed}`),
     restore: (place) => everfoldCommand(place, 'restore', 'bench', 'latest', `disk0=${restoredFile(place)}`),
@@ -69,6 +77,8 @@ const restic: Tool = {
   version: () => firstLine('restic', ['version']),
   init: (place) => resticCommand(place, 'init', '--repository-version', '2'),
   full: (place) => resticCommand(place, 'backup', place.imageName),
+  again: (place) => resticCommand(place, 'backup', place.imageName),
+  second: (place) => resticCommand(place, 'backup', place.secondName),
   incremental: (place) => resticCommand(place, 'backup', place.imageName),
   restore: (place) => resticCommand(place, 'restore', 'latest', '--target', place.output),
   restoredFile: (place) => join(place.output, place.imageName),
@@ -93,8 +103,10 @@ const borg: Tool = {
   packages: ['borgbackup:borg'],
   version: () => firstLine('borg', ['--version']),
   init: (place) => borgCommand(place, 'init', '-e', 'none', place.repository),
-  full: (place) => borgCreate(place, 'full'),
-  incremental: (place) => borgCreate(place, 'incremental'),
+  full: (place) => borgCreate(place, 'full', place.imageName),
+  again: (place) => borgCreate(place, 'again', place.imageName),
+  second: (place) => borgCreate(place, 'second', place.secondName),
+  incremental: (place) => borgCreate(place, 'incremental', place.imageName),
   restore: (place) => ({
     ...borgCommand(place, 'extract', `${place.repository}::incremental`),
     cwd: place.output,
@@ -106,15 +118,8 @@ function borgCommand(place: Place, ...args: string[]): Command {
   return { program: 'borg', args, cwd: place.imageFolder, env: { BORG_BASE_DIR: place.state } }
 }
 
-function borgCreate(place: Place, archive: string): Command {
-  return borgCommand(
-    place,
-    'create',
-    '--compression',
-    'zstd',
-    `${place.repository}::${archive}`,
-    place.imageName,
-  )
+function borgCreate(place: Place, archive: string, imageName: string): Command {
+  return borgCommand(place, 'create', '--compression', 'zstd', `${place.repository}::${archive}`, imageName)
 }
 
 export const peers: readonly Tool[] = [restic, borg]

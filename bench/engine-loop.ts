@@ -1,0 +1,22 @@
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { run } from './command.js'
+import type { LoopFigures } from './loop-probe.js'
+import { repositoryRoot } from './paths.js'
+
+/** A full with a probe in its process: how long its main thread kept events waiting. Its time does not count. */
+export async function measureLoop(image: string, main: string, scratch: string): Promise<LoopFigures> {
+  const repository = join(scratch, 'loop-repository')
+  const probe = join(scratch, 'loop.json')
+  const env = {
+    NODE_OPTIONS: `--import ${join(repositoryRoot, 'dist/bench/loop-probe.js')}`,
+    EVERFOLD_BENCH_PROBE: probe,
+  }
+  await run({ program: process.execPath, args: [main, 'init', repository] })
+  const backup = [main, 'backup', 'bench', `disk0=${image}`, '--repo', repository]
+  await run({ program: process.execPath, args: backup, env })
+  const figures = JSON.parse(await readFile(probe, 'utf8')) as LoopFigures
+  await rm(probe)
+  await rm(repository, { recursive: true })
+  return figures
+}
