@@ -2,12 +2,14 @@
 #
 # Usage: bench/debian-chain.sh base FOLDER
 #        bench/debian-chain.sh step FOLDER NUMBER COMMANDS
+#        bench/debian-chain.sh release FOLDER
 #
 # A Debian system on a disk, and work done in it while QEMU records what is written. For `npm run bench -- chain`.
 #
 # base: makes FOLDER/disk.qcow2 (3 GiB, ext4 in a partition) and its raw state FOLDER/t0.raw.
 # step: runs shell COMMANDS in that system, and leaves its raw state as FOLDER/t<NUMBER>.raw and what QEMU's persistent dirty bitmap recorded as
 #       FOLDER/b<NUMBER>.json (nbdinfo's list of extents; type 1 is dirty).
+# release: lets go of what a step that was killed left mounted. Fails while anything is left, so that nobody removes FOLDER with the computer's /dev in it.
 #
 # Needs root, loop devices and /dev/fuse; no kernel module for NBD, no virtual machine. What is written goes through QEMU's block layer, which has the disk
 # exported as a file; so its bitmap is what a hypervisor would have recorded.
@@ -54,22 +56,25 @@ end_process() {
   while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 }
 
-loop=
 # Lets go of everything, in the order in which it has to go.
 release() {
-  local at
+  local at device
   for at in dev sys proc; do
-    mountpoint -q "$folder/mnt/$at" && umount "$folder/mnt/$at"
+    if mountpoint -q "$folder/mnt/$at"; then umount "$folder/mnt/$at"; fi
   done
-  mountpoint -q "$folder/mnt" && sync -f "$folder/mnt" && umount "$folder/mnt"
-  [[ -n $loop ]] && losetup -d "$loop" && loop=
+  if mountpoint -q "$folder/mnt"; then
+    sync -f "$folder/mnt"
+    umount "$folder/mnt"
+  fi
+  for device in $(losetup -n -O NAME -j "$folder/exported.raw"); do losetup -d "$device"; done
   end_process "$folder/daemon.pid"
   end_process "$folder/nbd.pid"
+  rm -f "$folder/daemon.pid" "$folder/nbd.pid"
 }
 
 step() {
   folder=$1
-  local number=$2 commands=$3 disk=$1/disk.qcow2 root=$1/mnt exported=$1/exported.raw
+  local number=$2 commands=$3 disk=$1/disk.qcow2 root=$1/mnt exported=$1/exported.raw loop
   trap release EXIT
   mkdir -p "$root"
   : >"$exported"
@@ -104,5 +109,6 @@ step() {
 case ${1:-} in
 base) base "$2" ;;
 step) step "$2" "$3" "$4" ;;
-*) fail 'usage: base FOLDER, or step FOLDER NUMBER COMMANDS' ;;
+release) folder=$2 && release ;;
+*) fail 'usage: base FOLDER, step FOLDER NUMBER COMMANDS, or release FOLDER' ;;
 esac

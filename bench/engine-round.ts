@@ -38,7 +38,7 @@ export async function writeOut(folder: string): Promise<void> {
  * Nobody pays for reading the image from the disk. It counts as changed just now: a device has no time of change from which peers could tell that they
  * need not read it.
  */
-async function warm(imagePath: string): Promise<void> {
+export async function warm(imagePath: string): Promise<void> {
   await utimes(imagePath, new Date(), new Date())
   await run({ program: 'dd', args: [`if=${imagePath}`, 'of=/dev/null', 'bs=4M', 'status=none'] })
 }
@@ -59,6 +59,7 @@ async function makePlace({ first, second, changes }: Images, scratch: string): P
     repository: join(scratch, 'repository'),
     state: join(scratch, 'state'),
     feed: join(scratch, 'feed.json'),
+    archive: 'incremental',
     output: join(scratch, 'output'),
   }
   await mkdir(place.state)

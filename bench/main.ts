@@ -1,3 +1,4 @@
+import { chainUsage, parseChainOptions, runChain } from './chain.js'
 import { exitOnSignals } from './command.js'
 import { compareUsage, runCompare } from './compare-command.js'
 import { decayUsage, parseDecayOptions, runDecay } from './decay.js'
@@ -15,6 +16,8 @@ const usage = `Usage: npm run bench -- [BENCHMARK] [OPTIONS]
 ${compareUsage}
 
 ${engineUsage}
+
+${chainUsage}
 
 ${framesUsage}
 
@@ -47,6 +50,7 @@ function benchmark<Options>(
 
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   engine: benchmark(parseEngineOptions, runEngine),
+  chain: benchmark(parseChainOptions, runChain),
   frames: benchmark(parseFramesOptions, runFrames),
   service: benchmark(parseServiceOptions, runService),
   s3: benchmark(parseS3Options, runS3),

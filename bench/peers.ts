@@ -15,6 +15,8 @@ export interface Place {
   readonly state: string
   /** What changed between full and incremental. Only Everfold can read it. */
   readonly feed: string
+  /** What `incremental` calls the point that it makes, where a tool wants a name. */
+  readonly archive: string
   /** An empty folder to restore into. */
   readonly output: string
 }
@@ -106,9 +108,9 @@ const borg: Tool = {
   full: (place) => borgCreate(place, 'full', place.imageName),
   again: (place) => borgCreate(place, 'again', place.imageName),
   second: (place) => borgCreate(place, 'second', place.secondName),
-  incremental: (place) => borgCreate(place, 'incremental', place.imageName),
+  incremental: (place) => borgCreate(place, place.archive, place.imageName),
   restore: (place) => ({
-    ...borgCommand(place, 'extract', `${place.repository}::incremental`),
+    ...borgCommand(place, 'extract', `${place.repository}::${place.archive}`),
     cwd: place.output,
   }),
   restoredFile: (place) => join(place.output, place.imageName),
