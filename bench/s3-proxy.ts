@@ -18,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What a request is answered with instead of what the server says. */
 export type Fault =
-  /** The server never sees it. */
+  /** The server never sees it. Without a code: an answer without a body, such as 202. */
   | { readonly kind: 'status'; readonly status: number; readonly code: string; readonly message?: string }
   /** The connection breaks: before the server sees anything, in the middle of the request's body, after the effect, in the answer's body. */
   | { readonly kind: 'reset'; readonly when: 'before' | 'request-body' | 'after-effect' | 'answer-body' }
@@ -256,7 +256,10 @@ function sayStatus(
   answer: ServerResponse,
   { status, code, message = 'As the test wants it.' }: Extract<Fault, { kind: 'status' }>,
 ): void {
-  const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message><RequestId>tx0</RequestId></Error>`
+  const body =
+    code === ''
+      ? ''
+      : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${message}</Message><RequestId>tx0</RequestId></Error>`
   answer.writeHead(status, { 'content-type': 'application/xml', 'content-length': Buffer.byteLength(body) })
   answer.end(answer.req.method === 'HEAD' ? undefined : body)
 }

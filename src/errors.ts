@@ -29,6 +29,7 @@ export const ERROR_CLASSES = {
   REGION_WRONG: { http: 500, exit: 6 },
   CLOCK_WRONG: { http: 500, exit: 6 },
   OBJECT_LOCK_MISSING: { http: 500, exit: 2 },
+  OBJECT_ARCHIVED: { http: 409, exit: 6 },
   LOCK_LOST: { http: 503, exit: 6 },
   REPOSITORY_EXISTS: { http: 409, exit: 4 },
   REPOSITORY_LOCKED: { http: 409, exit: 4 },

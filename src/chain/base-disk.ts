@@ -45,7 +45,7 @@ export class BaseDisk {
         directories.set(pack, await this.#reader.catalog.directory(this.#extents.packs.idOf(pack)))
       } catch (error) {
         // A lost or damaged pack: what it held is stored anew.
-        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) throw error
       }
     }
   }
@@ -114,7 +114,7 @@ export class BaseDisk {
           bytes.set(plain.subarray(piece.from, piece.from + piece.length), piece.target)
       }
     } catch (error) {
-      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
       throw error
     }
     return sha256(bytes)

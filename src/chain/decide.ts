@@ -219,7 +219,7 @@ export class Decider {
         try {
           return await this.#catalog.directory(id)
         } catch (error) {
-          if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+          if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
           throw error
         }
       }),

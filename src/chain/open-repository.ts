@@ -9,6 +9,7 @@ import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
 import { ThreadCrew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import type { Archive } from '../store/archive.js'
 import type { ObjectLocks } from '../store/object-lock.js'
 import { type HeldStore, type OpenStoreOptions, openStore } from '../store/open-store.js'
 import type { RequestLog } from '../store/request-log.js'
@@ -55,7 +56,8 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     closing.push(() => crew.close())
     if (options.threads === true) crew.prepare()
     const locks = (): ObjectLocks | undefined => taken.held?.locks
-    const repository = await Repository.open({ store, crew, openIndex, requestLog, locks })
+    const archive = (): Archive | undefined => taken.held?.archive
+    const repository = await Repository.open({ store, crew, openIndex, requestLog, locks, archive })
     const held = await opened.lock(repository.config, options.command)
     taken.held = held
     closing.push(() => held.release())

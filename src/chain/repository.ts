@@ -8,6 +8,7 @@ import { PackCatalog } from '../pack/catalog.js'
 import { ChunkReader } from '../pack/chunk-reader.js'
 import type { Crew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import type { Archive } from '../store/archive.js'
 import { repositoryKey } from '../store/keys.js'
 import type { ObjectLocks } from '../store/object-lock.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
@@ -43,6 +44,8 @@ export interface RepositoryParts {
   readonly requestLog?: () => RequestLog | undefined
   /** Of a repository with Object Lock, once the store is taken. */
   readonly locks?: () => ObjectLocks | undefined
+  /** Of a bucket, likewise. */
+  readonly archive?: () => Archive | undefined
   /** Plain bytes that are hashed and compressed at a time: smaller in simulations. */
   readonly batchBytes?: number
 }
@@ -66,6 +69,7 @@ export class Repository {
   readonly folding = new KeyedMutex()
   readonly #requestLog: () => RequestLog | undefined
   readonly #locks: () => ObjectLocks | undefined
+  readonly #archive: () => Archive | undefined
   readonly #openIndex: (quarantine: Quarantine) => Promise<ChunkIndex>
   #index: Promise<ChunkIndex> | undefined
 
@@ -81,6 +85,7 @@ export class Repository {
     this.#openIndex = parts.openIndex
     this.#requestLog = parts.requestLog ?? (() => undefined)
     this.#locks = parts.locks ?? (() => undefined)
+    this.#archive = parts.archive ?? (() => undefined)
   }
 
   /**
@@ -138,6 +143,11 @@ export class Repository {
   /** Undefined for a repository without Object Lock. */
   get locks(): ObjectLocks | undefined {
     return this.#locks()
+  }
+
+  /** Undefined for a folder: nothing in it is ever archived. */
+  get archive(): Archive | undefined {
+    return this.#archive()
   }
 
   /** The index, opened (and rebuilt, if need be) when first asked for. @throws STORE_FULL, STORE_FAILED */

@@ -54,7 +54,7 @@ async function wholePack(
       if (!isPresent(directory, chunk)) return undefined
     return directory
   } catch (error) {
-    if (isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) return undefined
+    if (isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND', 'OBJECT_ARCHIVED')) return undefined
     throw error
   }
 }

@@ -1,9 +1,11 @@
 import { findPointOf } from '../chain/find-point.js'
 import type { Repository } from '../chain/repository.js'
+import { archivedError, archivedObjects, recallObjects, type WantedRanges } from '../restore/archived.js'
 import { DiskReader } from '../restore/disk-reader.js'
 import { type ByteRange, changedRanges } from '../restore/disk-reader-diff.js'
 import { restoreDisk } from '../restore/restore.js'
 import { settleAll } from '../settle-all.js'
+import type { RecallRequest } from '../store/archive.js'
 import type { OpenedDisk, OpenedPoint, WantedDisk } from './operations.js'
 
 /** @throws MACHINE_UNKNOWN, POINT_UNKNOWN, POINT_AMBIGUOUS, DISK_UNKNOWN, CHAIN_DAMAGED, DATA_DAMAGED, STORE_FAILED */
@@ -17,6 +19,7 @@ export async function openPoint(
   // All are asked for in this turn: later ones might find runs that are gone.
   const { point, index } = findPointOf(head, wanted)
   const readers: DiskReader[] = []
+  const wantedRanges: WantedRanges[] = []
   const open = async (at: number, disk: string): Promise<DiskReader> => {
     const reader = await DiskReader.open(repository, head, at, disk)
     readers.push(reader)
@@ -32,13 +35,22 @@ export async function openPoint(
       ...(other === undefined ? [] : [open(other.index, id)]),
     ])
     if (now === undefined) throw new Error('a disk that was opened is there')
-    return other === undefined || before === undefined
-      ? wholeDisk(repository, now)
-      : changedDisk(repository, now, before, other.point.id)
+    const { plan } = now
+    if (other === undefined || before === undefined) {
+      wantedRanges.push({ plan, ranges: [{ offset: 0, length: plan.sizeBytes }] })
+      return wholeDisk(repository, now)
+    }
+    const ranges = await changedBetween(repository, now, before)
+    wantedRanges.push({ plan, ranges })
+    return changedDisk(repository, now, before, other.point.id, ranges)
   }
   try {
     const opened = await settleAll(disks.map(one))
-    return { machine, point: point.id, createdAt: point.createdAt, disks: opened, close }
+    const recall = async (request: RecallRequest): Promise<void> => {
+      const keys = await archivedObjects(repository, wantedRanges)
+      if (keys.length > 0) throw archivedError(keys, await recallObjects(repository, keys, request))
+    }
+    return { machine, point: point.id, createdAt: point.createdAt, disks: opened, recall, close }
   } catch (error) {
     close()
     throw error
@@ -55,14 +67,23 @@ function wholeDisk(repository: Repository, now: DiskReader): OpenedDisk {
   }
 }
 
-async function changedDisk(
+async function changedBetween(
+  repository: Repository,
+  now: DiskReader,
+  before: DiskReader,
+): Promise<readonly ByteRange[]> {
+  const ranges: ByteRange[] = []
+  for await (const range of changedRanges(repository, now, before)) ranges.push(range)
+  return ranges
+}
+
+function changedDisk(
   repository: Repository,
   now: DiskReader,
   before: DiskReader,
   since: string,
-): Promise<OpenedDisk> {
-  const ranges: ByteRange[] = []
-  for await (const range of changedRanges(repository, now, before)) ranges.push(range)
+  ranges: readonly ByteRange[],
+): OpenedDisk {
   const { plan } = now
   return {
     id: plan.disk,

@@ -11,6 +11,7 @@ import type { Statistics } from '../merge/statistics.js'
 import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
 import type { CreatedToken, TokenInfo, TokenRequest } from '../server/token-book.js'
+import type { RecallRequest } from '../store/archive.js'
 
 /** Called as work is done, of how much in all. */
 export type OnProgress = (done: number, total: number) => void
@@ -88,6 +89,11 @@ export interface OpenedPoint {
   readonly point: string
   readonly createdAt: string
   readonly disks: readonly OpenedDisk[]
+  /**
+   * Asks for what is archived and has to be read; absent for a service.
+   * @throws OBJECT_ARCHIVED if there is any, PERMISSION_MISSING, STORE_FAILED
+   */
+  readonly recall?: (request: RecallRequest) => Promise<void>
   close(): void
 }
 

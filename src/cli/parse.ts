@@ -52,3 +52,9 @@ export function parseMoment(text: string): number {
     `"${text}" is no time. Write a day such as 2026-12-31, or a time such as 2026-12-31T18:00:00Z.`,
   )
 }
+
+/** A storage class of the bucket's service. @throws ARGUMENT_INVALID */
+export function parseStorageClass(text: string): string {
+  if (/^[A-Z0-9_-]{1,64}$/u.test(text)) return text
+  throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is no storage class. Write one such as STANDARD_IA.`)
+}

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { parseStorageClass } from './parse.js'
 import { addServiceOptions } from './service-options.js'
 
 const EXAMPLES = `
@@ -15,6 +16,9 @@ Examples:
 Exit status: 0 done, 1 unexpected failure, 2 bad input, 3 not found, 4 busy or conflicting,
              5 damaged data, 6 a file or the store failed, 7 no space left,
              8 the backup is safe, but the retention after it failed.`
+
+/** Commands that write what is large. */
+const WRITES_PACKS: ReadonlySet<string> = new Set(['backup', 'gc', 'copy', 'serve'])
 
 type Add = (program: Command) => void
 
@@ -67,6 +71,12 @@ export async function makeProgram(named: string | undefined): Promise<Command> {
       '--cache <folder>',
       'for a repository in a bucket: where its index and copies of small objects go (default: $EVERFOLD_CACHE, or everfold in your cache folder)',
     )
+    if (WRITES_PACKS.has(command.name()))
+      command.option(
+        '--storage-class <class>',
+        'in a bucket: of new packs, such as STANDARD_IA (default: $EVERFOLD_S3_STORAGE_CLASS); everything else stays in the standard class',
+        parseStorageClass,
+      )
     // It takes its repositories as arguments.
     if (command.name() === 'copy') continue
     command.option(

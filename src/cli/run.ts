@@ -11,6 +11,7 @@ import { writeTrouble } from './trouble.js'
 export interface CommonOptions {
   readonly repo?: string
   readonly cache?: string
+  readonly storageClass?: string
   readonly server?: string
   readonly tokenFile?: string
   readonly json?: true
@@ -50,7 +51,7 @@ export async function withRepository<T>(
   options: CommonOptions,
   command: Command,
   work: (repository: Repository) => Promise<T>,
-  needs: Partial<Pick<OpenOptions, 'threads' | 'lookAtBucket'>> = {},
+  needs: Partial<Pick<OpenOptions, 'threads' | 'lookAtBucket' | 'cacheFolder' | 'cacheBytes' | 's3'>> = {},
 ): Promise<T> {
   const location = options.repo ?? process.env['EVERFOLD_REPO']
   if (location === undefined || location === '')
@@ -65,6 +66,7 @@ export async function withRepository<T>(
       command: nameOf(command),
       ...needs,
       ...(options.cache !== undefined && { cacheFolder: options.cache }),
+      ...(options.storageClass !== undefined && { s3: { ...needs.s3, storageClass: options.storageClass } }),
       onWarning: warn,
       onRebuild: (done, total) => {
         rebuild.update(done, total)

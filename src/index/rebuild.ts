@@ -48,8 +48,9 @@ export async function rebuildIndex(
         await index.addPack(place.packId, directory.hashes, exceptions(directory, quarantine))
         chunks += directory.chunkCount
       } catch (error) {
-        if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) throw error
-        damaged.push(place.packId)
+        // What is archived is not known until it was recalled.
+        if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND', 'OBJECT_ARCHIVED')) throw error
+        if (error.code !== 'OBJECT_ARCHIVED') damaged.push(place.packId)
       }
       progress?.(++done, newest.length)
     }

@@ -1,4 +1,5 @@
 import type { Repository } from '../chain/repository.js'
+import { isEverfoldError } from '../errors.js'
 import { decodeJob } from '../pack/chunk-reader.js'
 import { CHUNK_GOOD } from '../pack/chunk-state.js'
 import type { DecodeResult } from '../pack/jobs.js'
@@ -31,7 +32,7 @@ export type Replacements = ReadonlyMap<number, Uint8Array>
 /**
  * Makes a new generation that holds just the chunks in `keep`; id, numbering, lengths and hashes stay, so no run changes. Frames that
  * are kept whole are copied as they are stored; the others are decoded, checked and encoded again.
- * @returns undefined if a chunk to keep cannot be read: then the pack is better left as it is
+ * @returns undefined if a chunk to keep cannot be read, or is archived: then the pack is better left as it is
  * @throws OBJECT_NOT_FOUND, STORE_FAILED
  */
 export async function rewritePack(
@@ -53,7 +54,12 @@ export async function rewritePack(
       wanted.push(chunk)
       present[chunk >> 3] = (present[chunk >> 3] ?? 0) | (1 << (chunk & 7))
     }
-    const made = await remakeFrame(repository, directory, frame, wanted, replacements)
+    const made = await remakeFrame(repository, directory, frame, wanted, replacements).catch(
+      (error: unknown) => {
+        if (isEverfoldError(error, 'OBJECT_ARCHIVED')) return undefined
+        throw error
+      },
+    )
     if (made === undefined) return undefined
     frames.push({ ...made.entry, chunks: end - first })
     stored.push(made.bytes)

@@ -51,7 +51,7 @@ export function surveyAll(
   })
 }
 
-/** Surveys one generation; undefined if it is damaged or gone: then it is left alone. @throws STORE_FAILED */
+/** Surveys one generation; undefined if it is damaged, gone or archived: then it is left alone. @throws STORE_FAILED */
 export async function survey(
   repository: Repository,
   place: PackPlace,
@@ -61,7 +61,7 @@ export async function survey(
   try {
     directory = await readPackDirectory(repository.store, place)
   } catch (error) {
-    if (isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) return undefined
+    if (isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND', 'OBJECT_ARCHIVED')) return undefined
     throw error
   }
   const live = new Uint8Array(Math.ceil(directory.chunkCount / 8))

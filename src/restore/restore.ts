@@ -2,6 +2,7 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { type ReadTask, TASK_PLAIN_MAX } from '../pack/chunk-reader.js'
+import { archivedError, archivedObjects } from './archived.js'
 import type { ByteRange } from './disk-reader-diff.js'
 import { type DiskPlan, type Step, sortPieces, stepsOf } from './plan.js'
 
@@ -27,7 +28,7 @@ const LOST_NAMED_MAX = 20
  * Writes a disk as it was, in parallel and read ahead; every chunk is checked against its hash. What cannot be
  * read is never filled with zeros in silence: all the rest is tried, then this fails.
  * @param ranges  what of the disk is wanted: sorted, apart
- * @throws DATA_DAMAGED with `details.lost` naming the ranges; STORE_FAILED, TARGET_FAILED
+ * @throws DATA_DAMAGED with `details.lost` naming the ranges; OBJECT_ARCHIVED with `details.archived` naming all objects; STORE_FAILED, TARGET_FAILED
  */
 export async function restoreDisk(
   repository: Repository,
@@ -35,6 +36,21 @@ export async function restoreDisk(
   target: DiskTarget,
   onProgress: (doneBytes: number) => void,
   ranges: readonly ByteRange[] = [{ offset: 0, length: plan.sizeBytes }],
+): Promise<void> {
+  try {
+    await writeDisk(repository, plan, target, onProgress, ranges)
+  } catch (error) {
+    if (!isEverfoldError(error, 'OBJECT_ARCHIVED')) throw error
+    throw archivedError(await archivedObjects(repository, [{ plan, ranges }]))
+  }
+}
+
+async function writeDisk(
+  repository: Repository,
+  plan: DiskPlan,
+  target: DiskTarget,
+  onProgress: (doneBytes: number) => void,
+  ranges: readonly ByteRange[],
 ): Promise<void> {
   const gate = new Gate(repository.crew.size * 3)
   const lost: LostRange[] = []
@@ -58,24 +74,29 @@ export async function restoreDisk(
       })
     underWay.add(running)
   }
-  for await (const step of stepsOfAll(repository, plan, ranges)) {
-    if (failure !== undefined) break
-    if (step.kind === 'lost') {
-      lost.push(lostRange(plan, step.offset, step.length))
-      advance(step.length)
-      continue
-    }
-    await gate.enter()
-    start(async () => {
-      if (step.kind === 'zeros') {
-        await target.zeros(step.offset, step.length)
+  const takeSteps = async (): Promise<void> => {
+    for await (const step of stepsOfAll(repository, plan, ranges)) {
+      if (failure !== undefined) break
+      if (step.kind === 'lost') {
+        lost.push(lostRange(plan, step.offset, step.length))
         advance(step.length)
-        return
+        continue
       }
-      await readTask(repository, plan, step.task, target, lost, rooms)
-      advance(step.task.pieces.reduce((sum, piece) => sum + piece.length, 0))
-    })
+      await gate.enter()
+      start(async () => {
+        if (step.kind === 'zeros') {
+          await target.zeros(step.offset, step.length)
+          advance(step.length)
+          return
+        }
+        await readTask(repository, plan, step.task, target, lost, rooms)
+        advance(step.task.pieces.reduce((sum, piece) => sum + piece.length, 0))
+      })
+    }
   }
+  await takeSteps().catch((error: unknown) => {
+    failure ??= { error }
+  })
   await Promise.all(underWay)
   if (failure !== undefined) throw failure.error
   if (lost.length > 0) throw lostError(plan, lost)

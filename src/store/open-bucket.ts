@@ -8,6 +8,7 @@ import { ObjectCache } from './object-cache.js'
 import { lockTerms } from './object-lock.js'
 import type { EmptyStoreOptions, OpenedStore, OpenStoreOptions } from './open-store.js'
 import { RequestLog } from './request-log.js'
+import { S3Archive } from './s3-archive.js'
 import { bucketWarnings, probeConditionalPut, refuseForeignObjects } from './s3-check.js'
 import { connectS3 } from './s3-client.js'
 import { S3Lease } from './s3-lease.js'
@@ -15,7 +16,7 @@ import type { S3Location } from './s3-location.js'
 import { S3ObjectLocks } from './s3-object-locks.js'
 import { requireVersions } from './s3-recover.js'
 import { requireObjectLock } from './s3-retention.js'
-import { endpointFrom, s3SettingsFrom } from './s3-settings.js'
+import { endpointFrom, type S3Options, s3SettingsFrom } from './s3-settings.js'
 import { S3Store } from './s3-store.js'
 
 /** How often a repository's bucket is looked at: its rules, and whether all is there that should be. */
@@ -73,18 +74,18 @@ export async function openBareBucket(location: S3Location): Promise<BareBucket> 
 }
 
 /** Connects to a bucket. Sends nothing yet. @throws ARGUMENT_INVALID */
-async function connectStore(location: S3Location): Promise<S3Store> {
-  const settings = s3SettingsFrom(process.env)
+async function connectStore(location: S3Location, options?: S3Options): Promise<S3Store> {
+  const settings = s3SettingsFrom(process.env, options)
   return new S3Store(location, await connectS3(settings), { settings })
 }
 
 /** Opens a repository's bucket; see {@link OpenStoreOptions}. */
 export async function openBucket(location: S3Location, options: OpenStoreOptions): Promise<OpenedStore> {
   const opened = new Date()
-  const bucket = await connectStore(location)
+  const bucket = await connectStore(location, options.s3)
   const store = new CachingStore(bucket)
   const lock: OpenedStore['lock'] = async ({ id, objectLock }, command) => {
-    const folder = await makeCacheFolder(id, placeName(location), options.cacheFolder)
+    const folder = await makeCacheFolder(id, placeName(location, options.s3?.endpoint), options.cacheFolder)
     bucket.lockTerms = objectLock && lockTerms(objectLock.days)
     const releasing: (() => Promise<void>)[] = []
     const release = async (): Promise<void> => {
@@ -101,7 +102,10 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
       const lease = await S3Lease.acquire(bucket, command)
       bucket.requests.bePatient()
       releasing.push(() => lease.release())
-      const cache = new ObjectCache(join(folder, 'objects'), cacheBytesFrom(process.env))
+      const cache = new ObjectCache(
+        join(folder, 'objects'),
+        options.cacheBytes ?? cacheBytesFrom(process.env),
+      )
       let state: Parameters<typeof writeCacheState>[1] = {
         clean: false,
         claim: lease.name,
@@ -132,7 +136,8 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
         store.listings = undefined
         if (!cache.failed) await writeCacheState(folder, { ...state, clean: true, listings: listings.all() })
       })
-      return { indexFolder: join(folder, 'index'), requestLog, ...(locks && { locks }), release }
+      const archive = new S3Archive(bucket)
+      return { indexFolder: join(folder, 'index'), requestLog, ...(locks && { locks }), archive, release }
     } catch (error) {
       await release()
       throw error
@@ -142,8 +147,8 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
 }
 
 /** Tells a repository from its copies elsewhere, as well as the environment does. */
-function placeName({ bucket, prefix }: S3Location): string {
-  return JSON.stringify([endpointFrom(process.env) ?? '', bucket, prefix])
+function placeName({ bucket, prefix }: S3Location, endpoint = endpointFrom(process.env)): string {
+  return JSON.stringify([endpoint ?? '', bucket, prefix])
 }
 
 /** By a clock that may be wrong: nothing rests on it but when to look again. */

@@ -1,11 +1,13 @@
 import { join } from 'node:path'
 import { EverfoldError } from '../errors.js'
+import type { Archive } from './archive.js'
 import { LocalStore } from './local-store.js'
 import { lockRepository } from './lock.js'
 import type { ObjectLocks } from './object-lock.js'
 import { openBucket, openEmptyBucket } from './open-bucket.js'
 import type { RequestLog } from './request-log.js'
 import { parseS3Location } from './s3-location.js'
+import type { S3Options } from './s3-settings.js'
 import type { Store } from './store.js'
 import type { Traffic } from './traffic.js'
 
@@ -35,12 +37,18 @@ export interface HeldStore {
   readonly requestLog?: RequestLog
   /** Of a repository with Object Lock. */
   readonly locks?: ObjectLocks
+  /** Of a bucket. */
+  readonly archive?: Archive
   release(): Promise<void>
 }
 
 export interface OpenStoreOptions {
   /** Of a repository in a bucket: where its index and copies of small objects go. */
   readonly cacheFolder?: string
+  /** What copies of objects may take there. */
+  readonly cacheBytes?: number | undefined
+  /** How the bucket is reached. */
+  readonly s3?: S3Options | undefined
   /** Look at what the bucket does on its own account, even if that was done within the last day. */
   readonly lookAtBucket?: boolean
   /** Told what is not wrong with the store, and may go wrong one day. */

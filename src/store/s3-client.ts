@@ -17,6 +17,8 @@ export interface S3Connection {
   readonly client: S3.S3Client
 }
 
+const DEFAULT_PROFILE = 'default'
+
 const silent = { debug: ignore, info: ignore, warn: ignore, error: ignore }
 
 function ignore(): void {
@@ -32,8 +34,15 @@ export async function connectS3(settings: S3Settings, overrides: S3ClientConfig 
   // The version is pinned: what versions to come will want is for us to know, not for every command to print.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
   const sdk = await import('@aws-sdk/client-s3')
+  // The SDK takes the name of the file from nowhere else.
+  if (settings.credentialsFile !== undefined)
+    process.env['AWS_SHARED_CREDENTIALS_FILE'] = settings.credentialsFile
+  const { endpoint, profile = settings.credentialsFile && DEFAULT_PROFILE } = settings
   const agent = { keepAlive: true, maxSockets: REQUESTS_IN_FLIGHT_MAX * 2 }
   const config: S3ClientConfig = {
+    ...(endpoint !== undefined && { endpoint }),
+    ...(settings.region !== undefined && { region: settings.region }),
+    ...(profile !== undefined && { profile }),
     ...(settings.pathStyle === undefined ? {} : { forcePathStyle: settings.pathStyle }),
     maxAttempts: 1,
     // Content-MD5 goes with every write: every service checks it, while many do not know the newer checksums.
@@ -52,7 +61,7 @@ export async function connectS3(settings: S3Settings, overrides: S3ClientConfig 
   const client = new sdk.S3Client(config)
   if (await hasRegion(client)) return { sdk, client }
   client.destroy()
-  const region = regionElsewhere()
+  const region = regionElsewhere(endpoint)
   if (region !== undefined) return { sdk, client: new sdk.S3Client({ ...config, region }) }
   throw new EverfoldError(
     'ARGUMENT_INVALID',
@@ -68,7 +77,7 @@ async function hasRegion(client: S3.S3Client): Promise<boolean> {
 }
 
 /** Services other than Amazon's mostly have no regions, but requests are signed for one all the same. */
-function regionElsewhere(): string | undefined {
+function regionElsewhere(endpoint: string | undefined): string | undefined {
   const { AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL } = process.env
-  return AWS_DEFAULT_REGION || (AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL ? 'us-east-1' : undefined)
+  return AWS_DEFAULT_REGION || (endpoint || AWS_ENDPOINT_URL_S3 || AWS_ENDPOINT_URL ? 'us-east-1' : undefined)
 }

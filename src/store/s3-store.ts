@@ -12,6 +12,7 @@ import type { Readable } from 'node:stream'
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import { EverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
+import { objectArchived } from './archive.js'
 import type { Tagged, TaggedStore } from './caching-store.js'
 import {
   assertKey,
@@ -286,7 +287,10 @@ export class S3Store implements TaggedStore {
           const put = new sdk.PutObjectCommand({ ...command, Body: body })
           return { answer: 'created', tag: (await client.send(put, { abortSignal })).ETag } as const
         } catch (error) {
-          if (sdkErrorOf(error).status !== 412) throw error
+          const { name, status } = sdkErrorOf(error)
+          if (input.StorageClass !== undefined && status === 400 && UNKNOWN_CLASS.has(name))
+            throw classUnknown(input.StorageClass, this.location)
+          if (status !== 412) throw error
           return earlier.some((failure) => !hadNoEffect(failure)) ? 'ours?' : ({ answer: 'exists' } as const)
         }
       },
@@ -320,6 +324,7 @@ export class S3Store implements TaggedStore {
         } catch (error) {
           const { name, status } = sdkErrorOf(error)
           if (name === 'NoSuchKey') throw objectNotFound(key, this.location)
+          if (name === 'InvalidObjectState') throw objectArchived(key, this.location)
           if (status === 416) return 'unsatisfiable'
           throw error
         }
@@ -343,6 +348,16 @@ export class S3Store implements TaggedStore {
     assert(!this.#closed, 'the store is closed')
     return this.requests.run(request)
   }
+}
+
+/** As Amazon S3 and Ceph answer. */
+const UNKNOWN_CLASS = new Set(['InvalidStorageClass', 'InvalidArgument'])
+
+function classUnknown(storageClass: string, location: string): EverfoldError {
+  return new EverfoldError(
+    'ARGUMENT_INVALID',
+    `The service of ${location} does not take the storage class "${storageClass}". Use one that it has, or none: --storage-class, s3.storageClass or EVERFOLD_S3_STORAGE_CLASS.`,
+  )
 }
 
 function isNamedByContent(key: string): boolean {

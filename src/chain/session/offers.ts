@@ -23,7 +23,7 @@ export async function lackingOf(
       try {
         return await catalog.directory(id)
       } catch (error) {
-        if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
+        if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
         throw error
       }
     }),

@@ -7,6 +7,8 @@ import { bytes, counted } from '../output.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, printResult, warn } from '../run.js'
 
+type CopyOptions = Pick<CommonOptions, 'json' | 'cache' | 'storageClass'>
+
 interface CopyOutcome {
   readonly machines: readonly CopiedMachine[]
   readonly failed: readonly { readonly machine: string; readonly error: Trouble }[]
@@ -32,27 +34,20 @@ Examples:
   everfold copy /backup/repo s3://backups/site-1        (made before with everfold init)
   everfold copy /backup/repo s3://backups/site-1 web1 db1`,
     )
-    .action(
-      async (
-        from: string,
-        to: string,
-        machines: readonly string[],
-        options: Pick<CommonOptions, 'json' | 'cache'>,
-      ) => {
-        const outcome = await withBoth(from, to, options, (source, target) =>
-          copyAll(source, target, machines, options.json === true),
-        )
-        await printResult(options, outcome, () => describe(outcome))
-        const [first] = outcome.failed
-        if (first !== undefined) process.exitCode = ERROR_CLASSES[first.error.code].exit
-      },
-    )
+    .action(async (from: string, to: string, machines: readonly string[], options: CopyOptions) => {
+      const outcome = await withBoth(from, to, options, (source, target) =>
+        copyAll(source, target, machines, options.json === true),
+      )
+      await printResult(options, outcome, () => describe(outcome))
+      const [first] = outcome.failed
+      if (first !== undefined) process.exitCode = ERROR_CLASSES[first.error.code].exit
+    })
 }
 
 async function withBoth<T>(
   from: string,
   to: string,
-  { cache }: Pick<CommonOptions, 'cache'>,
+  { cache, storageClass }: CopyOptions,
   work: (from: OpenedRepository, to: OpenedRepository) => Promise<T>,
 ): Promise<T> {
   const settings = {
@@ -63,7 +58,10 @@ async function withBoth<T>(
   }
   const source = await openRepository(from, settings)
   try {
-    const target = await openRepository(to, settings)
+    const target = await openRepository(to, {
+      ...settings,
+      ...(storageClass !== undefined && { s3: { storageClass } }),
+    })
     try {
       const result = await work(source, target)
       await target.repository.locks?.extendIfDue()

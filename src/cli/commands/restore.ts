@@ -1,16 +1,20 @@
 import { rmSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import { checkName } from '../../names.js'
 import { type FinishableTarget, openFileTarget } from '../../restore/file-target.js'
 import { openOntoTarget } from '../../restore/onto-target.js'
+import { RECALL_TIERS, type RecallTier } from '../../store/archive.js'
 import { cleaningUp } from '../interrupted.js'
 import type { OpenedDisk, OpenedPoint } from '../operations.js'
 import { bytes } from '../output.js'
-import { parseDuration } from '../parse.js'
+import { parseDuration, parseWhole } from '../parse.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, collectPair, parsePair, printResult, withOperations } from '../run.js'
+
+/** Each day costs. */
+const RECALL_DAYS_MAX = 365
 
 type Pair = readonly [string, string]
 
@@ -19,6 +23,8 @@ interface RestoreOptions extends CommonOptions {
   readonly onto?: readonly Pair[]
   readonly ontoPoint?: string
   readonly patience?: number
+  readonly recall?: number
+  readonly recallTier: RecallTier
 }
 
 /** A disk that is wanted, and where. */
@@ -51,9 +57,21 @@ export function addRestore(program: Command): void {
       'with --server: how long to go on without progress (default: 10min)',
       parseDuration,
     )
+    .option(
+      '--recall <days>',
+      'of a bucket: ask for archived objects that are needed, to be readable for so many days',
+      parseRecallDays,
+    )
+    .addOption(
+      new Option('--recall-tier <tier>', 'how fast, and at what price')
+        .choices(RECALL_TIERS)
+        .default('standard'),
+    )
     .addHelpText(
       'after',
       `
+With --recall, this ends with OBJECT_ARCHIVED while objects are on their way: give the same command again until it restores.
+
 While --onto changes a file, the file is called NAME.BEFORE-to-AFTER.partial. Interrupted, it keeps that name: the same command goes on
 with it. A device has no other name: give the same command again until it succeeds. Nothing proves that --onto-point is right: where that
 is not certain, restore all of the disk.
@@ -80,6 +98,7 @@ Examples:
             const patienceMs = options.patience === undefined ? undefined : options.patience * 1000
             const opened = await operations.openPoint(machine, wanted, wishes, patienceMs)
             try {
+              await recall(opened, options)
               return await writeAll(opened, wishes, options)
             } finally {
               opened.close()
@@ -91,6 +110,25 @@ Examples:
         await printResult(options, { ...restored, seconds }, () => describe(restored))
       },
     )
+}
+
+async function recall(
+  opened: OpenedPoint,
+  { recall: days, recallTier: tier }: RestoreOptions,
+): Promise<void> {
+  if (days === undefined) return
+  if (opened.recall === undefined)
+    throw new EverfoldError(
+      'ARGUMENT_INVALID',
+      'Objects are recalled from where the bucket can be reached: with --repo, without --server, while no service has it.',
+    )
+  await opened.recall({ days, tier })
+}
+
+function parseRecallDays(text: string): number {
+  const days = parseWhole(text)
+  if (days >= 1 && days <= RECALL_DAYS_MAX) return days
+  throw new EverfoldError('ARGUMENT_INVALID', `Give 1 to ${RECALL_DAYS_MAX} days.`)
 }
 
 interface Restored {

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import type { Command } from 'commander'
+import type { OpenOptions } from '../../chain/open-repository.js'
 import { EverfoldError } from '../../errors.js'
 import { readConfig } from '../../server/config/read-config.js'
-import type { ServiceConfig } from '../../server/config/service-config.js'
+import type { S3Config, ServiceConfig } from '../../server/config/service-config.js'
 import { LISTEN_DEFAULT, type Listen, parseListen } from '../../server/listen.js'
 import { loadAhead, serve, type TlsFiles } from '../../server/serve.js'
 import { type CommonOptions, withRepository } from '../run.js'
@@ -56,9 +57,23 @@ Examples:
           })
           await service.stop()
         },
-        { threads: true, lookAtBucket: true },
+        { threads: true, lookAtBucket: true, ...bucketOptions(config.s3) },
       )
     })
+}
+
+function bucketOptions({
+  cache,
+  cacheSize,
+  requestTimeout,
+  giveUpAfter,
+  ...s3
+}: S3Config = {}): Pick<OpenOptions, 'cacheFolder' | 'cacheBytes' | 's3'> {
+  return {
+    ...(cache !== undefined && { cacheFolder: cache }),
+    cacheBytes: cacheSize,
+    s3: { ...s3, requestSeconds: requestTimeout, giveUpSeconds: giveUpAfter },
+  }
 }
 
 function welcome(url: string, adminToken: string | undefined): string {

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { type Document, isMap, isNode, isSeq, LineCounter, parseDocument } from 'yaml'
 import type * as z from 'zod'
 import { EverfoldError, messageOf } from '../../errors.js'
-import { type ServiceConfig, serviceConfigSchema } from './service-config.js'
+import { type S3Config, type ServiceConfig, serviceConfigSchema } from './service-config.js'
 
 /** Bytes of a configuration. */
 export const CONFIG_BYTES_MAX = 1024 * 1024
@@ -13,15 +13,25 @@ const ALIASES_MAX = 100
 export async function readConfig(path: string): Promise<ServiceConfig> {
   const config = parseConfig(await textOf(path), path)
   const absolute = (file: string): string => resolve(dirname(resolve(path)), file)
-  const { repository, tls, audit } = config
+  const { repository, tls, audit, s3 } = config
   return {
     ...config,
     // A bucket has an address instead of a path.
     ...(repository !== undefined && {
       repository: /^[a-z][a-z0-9+.-]+:\/\//i.test(repository) ? repository : absolute(repository),
     }),
+    ...(s3 && { s3: withPaths(s3, absolute) }),
     ...(audit?.folder !== undefined && { audit: { ...audit, folder: absolute(audit.folder) } }),
     ...(tls && { tls: { certificate: absolute(tls.certificate), key: absolute(tls.key) } }),
+  }
+}
+
+function withPaths(s3: S3Config, absolute: (file: string) => string): S3Config {
+  const { credentialsFile, cache } = s3
+  return {
+    ...s3,
+    ...(credentialsFile !== undefined && { credentialsFile: absolute(credentialsFile) }),
+    ...(cache !== undefined && { cache: absolute(cache) }),
   }
 }
 

@@ -59,6 +59,25 @@ const shared = {
 /** All that everfold.yaml may say; docs/operations.md describes it, and test/config.test.ts holds the two together. */
 export const serviceConfigSchema = z.strictObject({
   repository: filePath.optional(),
+  s3: z
+    .strictObject({
+      endpoint: z
+        .url({ protocol: /^https?$/u, error: 'write an address, such as https://s3.example.org' })
+        .optional(),
+      region: z.string().min(1).optional(),
+      pathStyle: z.boolean().optional(),
+      profile: z.string().min(1).optional(),
+      credentialsFile: filePath.optional(),
+      storageClass: z
+        .string()
+        .regex(/^[A-Z0-9_-]{1,64}$/u, 'write a storage class, such as STANDARD_IA')
+        .optional(),
+      requestTimeout: duration(1, 86_400).optional(),
+      giveUpAfter: duration(1, 86_400).optional(),
+      cache: filePath.optional(),
+      cacheSize: size(0).optional(),
+    })
+    .optional(),
   listen: listenAddress.optional(),
   tls: z.strictObject({ certificate: filePath, key: filePath }).optional(),
   log: z.strictObject({ level: z.enum(['error', 'warn', 'info', 'debug', 'silent']).optional() }).optional(),
@@ -94,6 +113,9 @@ export const serviceConfigSchema = z.strictObject({
 })
 
 export type ServiceConfig = z.output<typeof serviceConfigSchema>
+
+/** How the bucket of a repository is reached, and what is kept of it here. */
+export type S3Config = NonNullable<ServiceConfig['s3']>
 
 export type MachineConfig = NonNullable<ServiceConfig['machines']>[number]
 
