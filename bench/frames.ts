@@ -2,7 +2,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bytesToHex } from '../src/checksum.js'
-import { type EncodeJob, type EncodeResult, runCut, runDecode, runEncode, runHash } from '../src/pack/jobs.js'
+import { runCut } from '../src/chunker/batch-jobs.js'
+import { type EncodeJob, type EncodeResult, runDecode, runEncode, runHash } from '../src/pack/jobs.js'
 import { provideImage } from './cached-image.js'
 import { ensurePackages } from './command.js'
 import { GiB, imagePackages, KiB, MiB, requireSpace } from './image.js'
@@ -150,7 +151,7 @@ function readOne(chunks: Chunks, job: EncodeJob, result: EncodeResult, random: S
   }
   const start = sum(job.lengths, first)
   const decode = {
-    stored: result.stored,
+    stored: Uint8Array.from(result.stored).buffer,
     storedOffset: Uint32Array.of(sum(result.storedLength, frame)),
     storedLength: result.storedLength.slice(frame, frame + 1),
     plainLength: result.plainLength.slice(frame, frame + 1),

@@ -1,7 +1,7 @@
+import type { HashResult } from '../chunker/batch-jobs.js'
 import { isEverfoldError } from '../errors.js'
 import { type ChunkIndex, HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
-import type { HashResult } from '../pack/jobs.js'
 import type { PackDirectory } from '../pack/pack-format.js'
 import { type PackTable, ZEROS } from './extent-list.js'
 import type { Batch } from './ingest.js'
@@ -16,7 +16,7 @@ const UNDECIDED = -4
 
 /** What is to be done with each chunk of a batch. Arrays are parallel. */
 export class Decision {
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   readonly hashes: Uint8Array
   readonly count: number
   /** Offset on the disk, offset in `plain`, and length. Bytes. */

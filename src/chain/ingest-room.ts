@@ -17,9 +17,11 @@ export interface IngestRoom {
   readonly batches: Gate
   /** Packs being written. */
   readonly writes: Gate
-  takeBuffer(): ArrayBuffer
-  /** Takes a buffer back that is no longer needed. */
-  giveBack(buffer: ArrayBuffer): void
+  takeBuffer(): ArrayBufferLike
+  /** Memory for the stored bytes of a batch; without it each has its own, just as much as it needs. */
+  takeStoredRoom?(): SharedArrayBuffer
+  /** Takes memory back that is no longer needed. */
+  giveBack(buffer: ArrayBufferLike): void
   enter(occupant: Occupant): void
   leave(occupant: Occupant): void
   /** Stored bytes after which a pack is closed now. */
@@ -32,21 +34,32 @@ export interface IngestRoom {
 export class OwnRoom implements IngestRoom {
   readonly batches: Gate
   readonly writes = new Gate(PACK_WRITES_MAX)
-  readonly #idle: ArrayBuffer[] = []
+  readonly #idle: ArrayBufferLike[] = []
+  readonly #idleStored: SharedArrayBuffer[] = []
   readonly #bufferBytes: number
+  readonly #storedRoomBytes: number
 
   /** @param threads  how many jobs are worked on at once */
   constructor(threads: number, bufferBytes: number) {
     this.batches = new Gate(threads * 2 + 2)
     this.#bufferBytes = bufferBytes
+    // A frame that does not shrink grows by a 256th before that is seen (zstd.h, ZSTD_COMPRESSBOUND).
+    this.#storedRoomBytes = bufferBytes + bufferBytes / 128 + 65_536
   }
 
-  takeBuffer(): ArrayBuffer {
-    return this.#idle.pop() ?? new ArrayBuffer(this.#bufferBytes)
+  /** Shared with the threads: what is handed over counts as garbage with each step, and one in ten seconds went into collecting it. */
+  takeBuffer(): ArrayBufferLike {
+    return this.#idle.pop() ?? new SharedArrayBuffer(this.#bufferBytes)
   }
 
-  giveBack(buffer: ArrayBuffer): void {
+  giveBack(buffer: ArrayBufferLike): void {
     if (buffer.byteLength === this.#bufferBytes) this.#idle.push(buffer)
+    else if (buffer instanceof SharedArrayBuffer) this.#idleStored.push(buffer)
+  }
+
+  /** Pages of it that were never written take no memory. */
+  takeStoredRoom(): SharedArrayBuffer {
+    return this.#idleStored.pop() ?? new SharedArrayBuffer(this.#storedRoomBytes)
   }
 
   enter(): void {}
@@ -77,7 +90,7 @@ export class SharedRoom implements IngestRoom {
   readonly batches: Gate
   readonly writes = new Gate(PACK_WRITES_MAX)
   readonly #occupants = new Set<Occupant>()
-  readonly #idle: ArrayBuffer[] = []
+  readonly #idle: ArrayBufferLike[] = []
   readonly #bufferMin: number
   #idleBytes = 0
   #packBytes = 0
@@ -99,7 +112,7 @@ export class SharedRoom implements IngestRoom {
     this.#receivers += change
   }
 
-  takeBuffer(): ArrayBuffer {
+  takeBuffer(): ArrayBufferLike {
     const share = RECEIVE_BYTES_MAX / Math.max(1, this.#receivers)
     let bytes = RECEIVE_BUFFER_MAX
     while (bytes > share) bytes /= 2
@@ -111,7 +124,7 @@ export class SharedRoom implements IngestRoom {
     return buffer
   }
 
-  giveBack(buffer: ArrayBuffer): void {
+  giveBack(buffer: ArrayBufferLike): void {
     if (buffer.byteLength < this.#bufferMin) return
     this.#idle.push(buffer)
     this.#idleBytes += buffer.byteLength

@@ -1,8 +1,9 @@
+import type { HashResult } from '../chunker/batch-jobs.js'
 import { cutFixed } from '../chunker/fixed.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
-import type { CheckResult, EncodeJob, EncodeResult, HashResult } from '../pack/jobs.js'
+import type { CheckResult, EncodeJob, EncodeResult } from '../pack/jobs.js'
 import { PackBuilder } from '../pack/pack-builder.js'
 import type { StoreWriter } from '../store/store.js'
 import type { BaseDisk } from './base-disk.js'
@@ -50,7 +51,7 @@ export interface IngestDisk {
 /** Plain bytes of one disk, handed over for good. */
 export interface Batch {
   readonly disk: IngestDisk
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
@@ -131,7 +132,7 @@ function recordZeros(disk: IngestDisk, offset: number, length: number): number {
 }
 
 interface CutBatch {
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   readonly lengths: Uint32Array
   readonly tail: Uint8Array
 }
@@ -184,7 +185,7 @@ export class Ingest {
   }
 
   /** An empty buffer to fill and {@link submit}. */
-  takeBuffer(): ArrayBuffer {
+  takeBuffer(): ArrayBufferLike {
     return this.#room.takeBuffer()
   }
 
@@ -292,7 +293,11 @@ export class Ingest {
     })
     const consumed = lengths.reduce((sum, length) => sum + length, 0)
     // Copied now: the buffer goes on to be hashed.
-    return { plain, lengths, tail: consumed < used ? new Uint8Array(plain.slice(consumed, used)) : NO_BYTES }
+    return {
+      plain,
+      lengths,
+      tail: consumed < used ? new Uint8Array(plain, 0, used).slice(consumed) : NO_BYTES,
+    }
   }
 
   /** Waits until everything submitted is in packs that are durable and indexed. @throws what went wrong */
@@ -339,7 +344,12 @@ export class Ingest {
   #encode(decision: Decision): NewChunks | undefined {
     const job = this.#groupFrames(decision)
     if (job === undefined) return undefined
-    return { frameChunks: job.frameChunks, lengths: job.lengths, encoded: this.#parts.crew.encode(job) }
+    const room = this.#room.takeStoredRoom?.()
+    return {
+      frameChunks: job.frameChunks,
+      lengths: job.lengths,
+      encoded: this.#parts.crew.encode({ ...job, room }),
+    }
   }
 
   /** Keeps a frame as it came; if some of its chunks are here already, those that are new are compressed anew. */
@@ -359,7 +369,7 @@ export class Ingest {
       return {
         frameChunks: Uint32Array.of(lengths.length),
         lengths,
-        encoded: Promise.resolve({ plain: NO_BUFFER, stored, ...about }),
+        encoded: Promise.resolve({ plain: NO_BUFFER, stored: new Uint8Array(stored), ...about }),
       }
     const encoded = this.#parts.crew
       .decode({
@@ -415,7 +425,7 @@ export class Ingest {
       this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
       this.counts.newChunks += lengths.length
       this.#room.giveBack(result.plain)
-      this.#room.count(result.stored.byteLength)
+      this.#room.count(result.stored.length)
     }
     this.#record(disk, decision)
     await this.#closeFullPack()
@@ -471,6 +481,7 @@ export class Ingest {
       } finally {
         this.#room.writes.leave()
         this.#room.count(-builder.storedBytes)
+        for (const buffer of builder.rooms()) this.#room.giveBack(buffer)
       }
     }
     this.#writing.push(write())

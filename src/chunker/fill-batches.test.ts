@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { runCut } from '../pack/jobs.js'
+import { runCut } from '../chunker/batch-jobs.js'
 import { FastCdc } from './fastcdc.js'
 import { type ByteSource, fillBatches, type PlainBatch } from './fill-batches.js'
 

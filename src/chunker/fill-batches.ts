@@ -7,7 +7,7 @@ export interface ByteSource {
 /** Plain bytes of one disk, handed over for good. */
 export interface PlainBatch<Disk> {
   readonly disk: Disk
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
@@ -16,7 +16,7 @@ export interface PlainBatch<Disk> {
 
 /** Where batches go. Their buffers come from here as well, all of one size. */
 export interface BatchSink<Disk> {
-  takeBuffer(): ArrayBuffer
+  takeBuffer(): ArrayBufferLike
   /**
    * Takes a batch over, once there is room for it.
    * @returns for a disk that is cut by content, the tail in which no boundary was found yet: the next batch begins with it

@@ -28,7 +28,7 @@ export interface BatchChunk extends NamedChunk {
 /** Chunks of a disk that were cut and named, and their bytes. */
 export interface CutBatch {
   readonly chunks: readonly BatchChunk[]
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
 }
 
 /** Plain bytes of a batch. */
@@ -47,7 +47,7 @@ export async function cutBatch(
   workers: Workers,
   batch: PlainBatch<{ readonly contentDefined: boolean }>,
   chunkSize: number,
-): Promise<{ readonly plain: ArrayBuffer; readonly lengths: Uint32Array; readonly tail: Uint8Array }> {
+): Promise<{ readonly plain: ArrayBufferLike; readonly lengths: Uint32Array; readonly tail: Uint8Array }> {
   const { plain: given, pieces, final, disk } = batch
   if (!disk.contentDefined) return { plain: given, lengths: cellsOf(pieces, chunkSize), tail: NO_BYTES }
   const used = pieces.reduce((sum, { length }) => sum + length, 0)
@@ -55,7 +55,7 @@ export async function cutBatch(
   const { plain, lengths } = await workers.cut({ plain: given, pieces: sizes, chunkSize, final })
   const consumed = lengths.reduce((sum, length) => sum + length, 0)
   // A copy: the buffer goes on to be hashed.
-  return { plain, lengths, tail: new Uint8Array(plain.slice(consumed, used)) }
+  return { plain, lengths, tail: new Uint8Array(plain, 0, used).slice(consumed) }
 }
 
 const NO_BYTES = new Uint8Array(0)
@@ -101,10 +101,10 @@ export function placeChunks(pieces: PlainBatch<unknown>['pieces'], result: HashR
  */
 export async function encodeChunks(
   workers: Workers,
-  plain: ArrayBuffer,
+  plain: ArrayBufferLike,
   wanted: readonly BatchChunk[],
   { frameSize, level }: Encoding,
-): Promise<{ readonly plain: ArrayBuffer; readonly records: readonly StreamRecord[] }> {
+): Promise<{ readonly plain: ArrayBufferLike; readonly records: readonly StreamRecord[] }> {
   if (wanted.length === 0) return { plain, records: [] }
   const frames: BatchChunk[][] = []
   let room = 0
@@ -129,7 +129,7 @@ export async function encodeChunks(
   let at = 0
   const records = frames.map((chunks, i): StreamRecord => {
     const length = result.storedLength[i] ?? 0
-    const frame = { codec: result.codec[i] ?? 0, stored: new Uint8Array(result.stored, at, length) }
+    const frame = { codec: result.codec[i] ?? 0, stored: result.stored.subarray(at, at + length) }
     at += length
     return { kind: 'chunks', chunks, frame }
   })

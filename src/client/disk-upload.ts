@@ -71,7 +71,7 @@ export class DiskUpload implements BatchSink<SentDisk> {
   readonly #sending: Sending
   readonly #batches: Gate
   readonly #parcels: Gate
-  readonly #idleBuffers: ArrayBuffer[] = []
+  readonly #idleBuffers: ArrayBufferLike[] = []
   #window: Promise<CutBatch>[] = []
   #planning: Promise<void> = Promise.resolve()
   #open: Parcel | undefined
@@ -91,8 +91,15 @@ export class DiskUpload implements BatchSink<SentDisk> {
     this.#parcels = new Gate(parts.requests)
   }
 
-  takeBuffer(): ArrayBuffer {
-    return this.#idleBuffers.pop() ?? new ArrayBuffer(this.#bufferBytes)
+  takeBuffer(): ArrayBufferLike {
+    const idle = this.#idleBuffers.pop()
+    if (idle !== undefined) return idle
+    // Sent as they are, they are not used again: the garbage collector has to know of them.
+    const again = this.#parts.transfer === 'offers'
+    return (
+      (again ? this.#parts.workers.allocate?.(this.#bufferBytes) : undefined) ??
+      new ArrayBuffer(this.#bufferBytes)
+    )
   }
 
   async submit(batch: PlainBatch<SentDisk>): Promise<Uint8Array> {
@@ -212,7 +219,7 @@ export class DiskUpload implements BatchSink<SentDisk> {
     return bring
   }
 
-  async #encode(plain: ArrayBuffer, bring: readonly BatchChunk[]): ReturnType<Parcel['records']> {
+  async #encode(plain: ArrayBufferLike, bring: readonly BatchChunk[]): ReturnType<Parcel['records']> {
     const { workers, session } = this.#parts
     try {
       const encoded = await encodeChunks(workers, plain, bring, session.encoding)

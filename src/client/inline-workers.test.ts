@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { runCut, runHash } from '../pack/jobs.js'
+import { runCut } from '../chunker/batch-jobs.js'
+import { runHash } from '../pack/jobs.js'
 import { InlineWorkers } from './inline-workers.js'
 
 const CHUNK_SIZE = 4096

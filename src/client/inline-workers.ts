@@ -1,7 +1,7 @@
 import sha256 from 'fast-sha256'
-import { FastCdc } from '../chunker/fastcdc.js'
+import { type CutJob, type CutResult, type HashJob, type HashResult, runCut } from '../chunker/batch-jobs.js'
 import { isZero } from '../chunker/zero.js'
-import type { CutJob, CutResult, EncodeJob, EncodeResult, HashJob, HashResult, Workers } from './workers.js'
+import type { EncodeJob, EncodeResult, Workers } from './workers.js'
 
 const HASH_BYTES = 32
 
@@ -27,16 +27,8 @@ export class InlineWorkers implements Workers {
     this.#hasher = hasher
   }
 
-  async cut({ plain, pieces, chunkSize, final }: CutJob): Promise<CutResult> {
-    const cdc = new FastCdc(chunkSize)
-    const lengths: number[] = []
-    let start = 0
-    for (const [i, length] of pieces.entries()) {
-      const decided = final || i < pieces.length - 1
-      for (const chunk of cdc.cut(new Uint8Array(plain, start, length), decided).lengths) lengths.push(chunk)
-      start += length
-    }
-    return { plain, lengths: Uint32Array.from(lengths) }
+  async cut(job: CutJob): Promise<CutResult> {
+    return runCut(job)
   }
 
   async hash({ plain, lengths }: HashJob): Promise<HashResult> {
@@ -64,6 +56,6 @@ export class InlineWorkers implements Workers {
         storedLength[frame] = (storedLength[frame] ?? 0) + length
         at += length
       }
-    return { plain, stored: stored.buffer, storedLength, codec: new Uint8Array(frameChunks.length) }
+    return { plain, stored, storedLength, codec: new Uint8Array(frameChunks.length) }
   }
 }

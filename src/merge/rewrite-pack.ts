@@ -97,7 +97,7 @@ async function remakeFrame(
   const plainLength = wanted.reduce((sum, chunk) => sum + (directory.chunkLength[chunk] ?? 0), 0)
   const whole = own.length === wanted.length && plainLength === directory.framePlain[frame]
   const offset = directory.frameOffset[frame] ?? 0
-  let plain: ArrayBuffer = new ArrayBuffer(0)
+  let plain: ArrayBufferLike = new ArrayBuffer(0)
   if (own.length > 0) {
     const { bytes, decoded } = await readAgainIfDamaged(
       async () => {
@@ -166,6 +166,6 @@ async function encodeFrame(
       crc: encoded.crc[0] ?? 0,
       codec: encoded.codec[0] ?? 0,
     },
-    bytes: new Uint8Array(encoded.stored),
+    bytes: encoded.stored,
   }
 }

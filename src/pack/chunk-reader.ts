@@ -49,7 +49,7 @@ export interface DamagedChunk {
 }
 
 export interface TaskResult {
-  readonly plain: Uint8Array<ArrayBuffer>
+  readonly plain: Uint8Array
   /** Chunks whose bytes are not to be trusted; zero in `plain`. */
   readonly damaged: readonly DamagedChunk[]
 }
@@ -162,7 +162,7 @@ export class ChunkReader {
    * @param room  where the plain bytes go, if they fit: handed over, and with the result handed back
    * @throws OBJECT_NOT_FOUND, STORE_FAILED
    */
-  async run(task: ReadTask, room?: ArrayBuffer): Promise<TaskResult> {
+  async run(task: ReadTask, room?: ArrayBufferLike): Promise<TaskResult> {
     let attempts = 0
     return readAgainIfDamaged(
       () => {
@@ -174,7 +174,7 @@ export class ChunkReader {
     )
   }
 
-  async #attempt(task: ReadTask, room: ArrayBuffer | undefined): Promise<TaskResult> {
+  async #attempt(task: ReadTask, room: ArrayBufferLike | undefined): Promise<TaskResult> {
     const directory = await this.catalog.directory(task.packId)
     try {
       return await this.#readFrom(directory, task, room)
@@ -186,7 +186,11 @@ export class ChunkReader {
     }
   }
 
-  async #readFrom(newest: PackDirectory, task: ReadTask, room: ArrayBuffer | undefined): Promise<TaskResult> {
+  async #readFrom(
+    newest: PackDirectory,
+    task: ReadTask,
+    room: ArrayBufferLike | undefined,
+  ): Promise<TaskResult> {
     const held = task.chunks.every((chunk) => isPresent(newest, chunk))
     // An older generation may still hold what a newer one has left out.
     const directory = held ? newest : await this.catalog.directoryWith(task.packId, task.chunks)
@@ -224,7 +228,7 @@ export function decodeJob(
   chunks: readonly number[],
   stored: ArrayBuffer,
   storedFrom: number,
-  room?: ArrayBuffer,
+  room?: ArrayBufferLike,
 ): DecodeJob {
   const frames: number[] = []
   const wanted: number[] = []

@@ -1,18 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
-import type {
-  CheckJob,
-  CheckResult,
-  CutJob,
-  CutResult,
-  DecodeJob,
-  DecodeResult,
-  EncodeJob,
-  EncodeResult,
-  HashJob,
-  HashResult,
-} from './jobs.js'
+import type { CutJob, CutResult, HashJob, HashResult } from '../chunker/batch-jobs.js'
+import type { CheckJob, CheckResult, DecodeJob, DecodeResult, EncodeJob, EncodeResult } from './jobs.js'
 
 /** Does the heavy work on batches. Buffers in a job are handed over: they are detached for the caller. */
 export interface Crew {
@@ -58,6 +48,11 @@ export class ThreadCrew implements Crew {
     return this.#run('check', job, job.stored) as Promise<CheckResult>
   }
 
+  /** Shared with the threads: what is handed over counts as garbage with each step, and one in ten seconds went into collecting it. */
+  allocate(bytes: number): SharedArrayBuffer {
+    return new SharedArrayBuffer(bytes)
+  }
+
   /** Starts all threads now, while the caller does other things. */
   prepare(): void {
     this.#threads ??= takePrepared(this.size) ?? startThreads(this.size, this.size)
@@ -71,11 +66,11 @@ export class ThreadCrew implements Crew {
     await (await threads)?.destroy()
   }
 
-  async #run(name: string, job: object, ...handedOver: (ArrayBuffer | undefined)[]): Promise<unknown> {
+  async #run(name: string, job: object, ...handedOver: (ArrayBufferLike | undefined)[]): Promise<unknown> {
     this.#threads ??= startThreads(this.size, 1)
     return (await this.#threads).run(job, {
       name,
-      transferList: handedOver.filter((buffer) => buffer !== undefined),
+      transferList: handedOver.filter((buffer) => buffer instanceof ArrayBuffer),
     })
   }
 }

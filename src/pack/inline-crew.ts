@@ -1,17 +1,13 @@
+import { type CutJob, type CutResult, type HashJob, type HashResult, runCut } from '../chunker/batch-jobs.js'
 import type { Crew } from './crew.js'
 import {
   type CheckJob,
   type CheckResult,
-  type CutJob,
-  type CutResult,
   type DecodeJob,
   type DecodeResult,
   type EncodeJob,
   type EncodeResult,
-  type HashJob,
-  type HashResult,
   runCheck,
-  runCut,
   runDecode,
   runEncode,
   runHash,

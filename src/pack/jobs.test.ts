@@ -4,13 +4,20 @@ import binding from 'zstd-napi/binding.js'
 
 import { flipped, sampleChunks } from '../../test/format-samples.js'
 import { sha256 } from '../checksum.js'
+import { runCut } from '../chunker/batch-jobs.js'
 import { FastCdc } from '../chunker/fastcdc.js'
 import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
-import { type DecodeJob, type EncodeResult, runCut, runDecode, runEncode, runHash } from './jobs.js'
+import { type DecodeJob, type EncodeResult, runDecode, runEncode, runHash } from './jobs.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /** Chunks in a batch, with `gap` bytes that are not wanted before each, in frames of `perFrame`. */
-function encode(chunks: readonly Uint8Array[], gap: number, perFrame: number, level = 3): EncodeResult {
+function encode(
+  chunks: readonly Uint8Array[],
+  gap: number,
+  perFrame: number,
+  level = 3,
+  room?: SharedArrayBuffer,
+): EncodeResult {
   const gapBytes = new Uint8Array(gap).fill(0xee)
   const plain = new Uint8Array(Buffer.concat(chunks.flatMap((chunk) => [gapBytes, chunk]))).buffer
   let at = 0
@@ -20,7 +27,7 @@ function encode(chunks: readonly Uint8Array[], gap: number, perFrame: number, le
   const frameChunks = Uint32Array.from({ length: frames }, (_, i) =>
     Math.min(perFrame, chunks.length - i * perFrame),
   )
-  return runEncode({ plain, offsets, lengths, frameChunks, level, verify: true })
+  return runEncode({ plain, offsets, lengths, frameChunks, level, verify: true, room })
 }
 
 /** The job that gets those chunks back for which `wanted` says so, with `hole` bytes between the frames. */
@@ -47,7 +54,7 @@ function decodeJob(
   let to = 0
   for (let frame = 0; frame < encoded.storedLength.length; frame++) {
     const length = encoded.storedLength[frame]!
-    job.stored.push(new Uint8Array(hole).fill(0xdd), new Uint8Array(encoded.stored, from, length))
+    job.stored.push(new Uint8Array(hole).fill(0xdd), encoded.stored.subarray(from, from + length))
     from += length
     to += hole + length
     let offset = 0
@@ -95,21 +102,35 @@ describe('runEncode and runDecode', () => {
       gap: fc.constantFrom(0, 0, 1, 5000),
       perFrame: fc.integer({ min: 1, max: 6 }),
       level: fc.constantFrom(0, 1, 3, 9),
+      // None, too little, and enough.
+      roomBytes: fc.constantFrom(-1, 0, 4 << 20),
       hole: fc.constantFrom(0, 0, 17),
       mask: fc.constantFrom(0xffff, 0xffff, 0b1010_1010_1010, 0b1, 0b1000_0001_1000),
     })
     fc.assert(
-      fc.property(lengths, fc.string(), options, (sizes, seed, { gap, perFrame, level, hole, mask }) => {
-        const chunks = sampleChunks(seed, sizes)
-        const encoded = encode(chunks, gap, perFrame, level)
-        expect(encoded.storedLength.reduce((sum, n) => sum + n, 0)).toBe(encoded.stored.byteLength)
-        const wanted = (i: number): boolean => (mask >> i) % 2 === 1
-        const result = runDecode(decodeJob(chunks, encoded, perFrame, wanted, hole))
-        expect([...result.state].every((state) => state === CHUNK_GOOD)).toBe(true)
-        expect(result.crcWrong.includes(1)).toBe(false)
-        const expected = Buffer.concat(chunks.filter((_, i) => wanted(i)))
-        expect(Buffer.compare(new Uint8Array(result.plain), expected)).toBe(0)
-      }),
+      fc.property(
+        lengths,
+        fc.string(),
+        options,
+        (sizes, seed, { gap, perFrame, level, hole, mask, roomBytes }) => {
+          const chunks = sampleChunks(seed, sizes)
+          const encoded = encode(
+            chunks,
+            gap,
+            perFrame,
+            level,
+            roomBytes < 0 ? undefined : new SharedArrayBuffer(roomBytes),
+          )
+          expect(encoded.stored.buffer instanceof SharedArrayBuffer).toBe(roomBytes > 1000)
+          expect(encoded.storedLength.reduce((sum, n) => sum + n, 0)).toBe(encoded.stored.byteLength)
+          const wanted = (i: number): boolean => (mask >> i) % 2 === 1
+          const result = runDecode(decodeJob(chunks, encoded, perFrame, wanted, hole))
+          expect([...result.state].every((state) => state === CHUNK_GOOD)).toBe(true)
+          expect(result.crcWrong.includes(1)).toBe(false)
+          const expected = Buffer.concat(chunks.filter((_, i) => wanted(i)))
+          expect(Buffer.compare(new Uint8Array(result.plain), expected)).toBe(0)
+        },
+      ),
       { numRuns: 300 },
     )
   })
@@ -120,7 +141,7 @@ describe('runEncode and runDecode', () => {
       codec: Uint8Array.of(CODEC_RAW),
       storedLength: Uint32Array.of(20_000),
     })
-    expect(Buffer.compare(new Uint8Array(encode([noise], 0, 1).stored), noise)).toBe(0)
+    expect(Buffer.compare(encode([noise], 0, 1).stored, noise)).toBe(0)
     const compressed = encode([text], 0, 1)
     expect(compressed.codec[0]).toBe(CODEC_ZSTD)
     expect(compressed.stored.byteLength).toBeLessThan(500)
@@ -132,7 +153,7 @@ describe('runEncode and runDecode', () => {
       const chunks = Array.from({ length: 5 }, (_, i) => sampleChunks(`${size} ${i}`, [size])[0]!)
       const encoded = encode(chunks, 0, 1)
       expect([...encoded.codec]).toEqual([0, 0, 0, 0, 0])
-      expect(Buffer.compare(new Uint8Array(encoded.stored), Buffer.concat(chunks))).toBe(0)
+      expect(Buffer.compare(encoded.stored, Buffer.concat(chunks))).toBe(0)
     }
   })
 

@@ -1,6 +1,6 @@
 import binding from 'zstd-napi/binding.js'
 import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
-import { FastCdc } from '../chunker/fastcdc.js'
+import type { HashJob, HashResult } from '../chunker/batch-jobs.js'
 import { hashChunks } from '../chunker/hash.js'
 import { isZero } from '../chunker/zero.js'
 import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
@@ -8,52 +8,8 @@ import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /*
  * The heavy work, as plain functions over batches of chunks. They run on worker threads (see crew.ts) or inline. Every
- * ArrayBuffer in a job or result is handed over, never shared: whoever sent it may not touch it again.
+ * buffer in a job or result is handed over, also one that is shared memory: whoever sent it may not touch it again.
  */
-
-/** Find where the content of a batch says to cut. */
-export interface CutJob {
-  readonly plain: ArrayBuffer
-  /** Bytes of each piece; they lie one after the other from byte 0 on, and no chunk reaches from one into the next. */
-  readonly pieces: Uint32Array
-  readonly chunkSize: number
-  /** Nothing follows the last piece: its tail is cut as well, decided or not. */
-  readonly final: boolean
-}
-
-export interface CutResult {
-  readonly plain: ArrayBuffer
-  /** Plain length of each chunk; they add up to those of the pieces, or less unless `final`. */
-  readonly lengths: Uint32Array
-}
-
-export function runCut(job: CutJob): CutResult {
-  const cdc = new FastCdc(job.chunkSize)
-  const lengths: number[] = []
-  let start = 0
-  for (const [i, length] of job.pieces.entries()) {
-    const final = job.final || i < job.pieces.length - 1
-    for (const chunk of cdc.cut(new Uint8Array(job.plain, start, length), final).lengths) lengths.push(chunk)
-    start += length
-  }
-  return { plain: job.plain, lengths: Uint32Array.from(lengths) }
-}
-
-/** Find zeros in a batch of chunks and hash the rest. */
-export interface HashJob {
-  /** Chunks lie one after the other from byte 0 on. */
-  readonly plain: ArrayBuffer
-  readonly lengths: Uint32Array
-}
-
-export interface HashResult {
-  readonly plain: ArrayBuffer
-  readonly lengths: Uint32Array
-  /** n × 32 bytes; 32 zero bytes for an all-zero chunk. */
-  readonly hashes: Uint8Array
-  /** Bitmap, least significant bit first: the chunk is all zeros. */
-  readonly zeros: Uint8Array
-}
 
 export function runHash(job: HashJob): HashResult {
   const used = job.lengths.reduce((sum, length) => sum + length, 0)
@@ -63,7 +19,7 @@ export function runHash(job: HashJob): HashResult {
 
 /** Compress chunks of a batch, grouped into frames. */
 export interface EncodeJob {
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   /** Per chosen chunk: where it lies in `plain`, ascending, and its length. */
   readonly offsets: Uint32Array
   readonly lengths: Uint32Array
@@ -73,12 +29,14 @@ export interface EncodeJob {
   readonly level: number
   /** Decompress each frame again and compare before its source is dropped (invariant 8). */
   readonly verify: boolean
+  /** Where the stored bytes go, at least as large as all of it and a little more; without it, or if it is too small, memory of their own. */
+  readonly room?: SharedArrayBuffer | undefined
 }
 
 export interface EncodeResult {
-  readonly plain: ArrayBuffer
-  /** Stored bytes of all frames, one after the other. */
-  readonly stored: ArrayBuffer
+  readonly plain: ArrayBufferLike
+  /** Exactly the stored bytes of all frames, one after the other. */
+  readonly stored: Uint8Array
   /** Per frame. */
   readonly storedLength: Uint32Array
   readonly plainLength: Uint32Array
@@ -131,8 +89,10 @@ export function runEncode(job: EncodeJob): EncodeResult {
   const crc = new Uint32Array(frames)
   const codec = new Uint8Array(frames)
   const total = job.lengths.reduce((sum, length) => sum + length, 0)
-  // Room for one frame that grows: what does not shrink is written over it as it is.
-  const out = scratch('packed', total + binding.compressBound(job.plain.byteLength) - job.plain.byteLength)
+  // One frame may grow: what does not shrink is then written over it as it is.
+  const needed = total + binding.compressBound(job.plain.byteLength) - job.plain.byteLength
+  const room = job.room !== undefined && job.room.byteLength >= needed ? job.room : undefined
+  const out = room === undefined ? scratch('packed', needed) : new Uint8Array(room)
   let at = 0
   let chunk = 0
   for (let frame = 0; frame < frames; frame++) {
@@ -149,8 +109,8 @@ export function runEncode(job: EncodeJob): EncodeResult {
     crc[frame] = crc32(out.subarray(at, at + stored))
     at += stored
   }
-  // A copy of just the stored bytes: packs in flight then hold no unused room.
-  const stored = out.slice(0, at).buffer
+  // Without room of its own a copy of just the stored bytes: packs in flight then hold no unused memory.
+  const stored = room === undefined ? out.slice(0, at) : out.subarray(0, at)
   return { plain: job.plain, stored, storedLength, plainLength, crc, codec }
 }
 
@@ -175,11 +135,25 @@ function gather(plain: Uint8Array, job: EncodeJob, first: number, count: number)
   return into
 }
 
+/**
+ * Level 3 with tables half the size: they stay in a core's cache. Frames of 512 KiB of an ext4 image of program files: 8 % less time,
+ * 0.3 % more bytes.
+ */
+function smallerTables(level: number): [binding.CParameter, number][] {
+  const [hashLog, chainLog] = level === 3 ? [16, 15] : [0, 0]
+  // 0 is the level's own.
+  return [
+    [binding.CParameter.hashLog, hashLog],
+    [binding.CParameter.chainLog, chainLog],
+  ]
+}
+
 /** Compresses `source` into `room`. @returns the compressed size, or 0 when it is not worth it. */
 function tryCompress(source: Uint8Array, room: Uint8Array, level: number): number {
   const own = context()
   if (own.level !== level) {
     own.compress.setParameter(binding.CParameter.compressionLevel, level)
+    for (const [parameter, value] of smallerTables(level)) own.compress.setParameter(parameter, value)
     own.level = level
   }
   const size = own.compress.compress2(room, source)
@@ -263,12 +237,12 @@ export interface DecodeJob {
   /** n × 32 bytes. */
   readonly hashes: Uint8Array
   /** Where the plain bytes go, handed over as well; without it, or if it is too small, memory of their own. */
-  readonly room?: ArrayBuffer | undefined
+  readonly room?: ArrayBufferLike | undefined
 }
 
 export interface DecodeResult {
   /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. May be longer. */
-  readonly plain: ArrayBuffer
+  readonly plain: ArrayBufferLike
   /** Per wanted chunk: CHUNK_GOOD or what is wrong. */
   readonly state: Uint8Array
   /** Per frame: 1 if its CRC is wrong (its chunks may be good all the same, when the CRC itself was hit). */

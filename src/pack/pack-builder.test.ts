@@ -38,7 +38,7 @@ describe('PackBuilder', () => {
     const count = PACK_CHUNKS_MAX
     const frame = {
       plain: new ArrayBuffer(0),
-      stored: new Uint8Array(count).buffer,
+      stored: new Uint8Array(count),
       storedLength: Uint32Array.of(count),
       plainLength: Uint32Array.of(count),
       crc: Uint32Array.of(0),
@@ -55,7 +55,7 @@ describe('PackBuilder', () => {
     expect(() => builder.seal()).toThrow()
     const frame = {
       plain: new ArrayBuffer(0),
-      stored: new Uint8Array(5).buffer,
+      stored: new Uint8Array(5),
       storedLength: Uint32Array.of(5),
       plainLength: Uint32Array.of(5),
       crc: Uint32Array.of(0),

@@ -41,6 +41,11 @@ export class PackBuilder {
     return this.#storedBytes
   }
 
+  /** The memory of what was appended. */
+  rooms(): readonly ArrayBufferLike[] {
+    return this.#stored.map((bytes) => bytes.buffer)
+  }
+
   /** Is it time to close it? */
   isFull(packSize: number): boolean {
     return this.#storedBytes >= packSize || this.#plainBytes >= PACK_PLAIN_BYTES_MAX
@@ -66,8 +71,8 @@ export class PackBuilder {
       this.#plainBytes += length
     }
     this.#hashes.push(hashes)
-    this.#stored.push(new Uint8Array(result.stored))
-    this.#storedBytes += result.stored.byteLength
+    this.#stored.push(result.stored)
+    this.#storedBytes += result.stored.length
   }
 
   /** The pack as it is now, as the given generation. Its tail is decoded again before anyone may write it (invariant 8). */

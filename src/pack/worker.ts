@@ -1,12 +1,10 @@
 import { move, transferableSymbol, valueSymbol } from 'piscina'
+import { type CutJob, type HashJob, runCut } from '../chunker/batch-jobs.js'
 import {
   type CheckJob,
-  type CutJob,
   type DecodeJob,
   type EncodeJob,
-  type HashJob,
   runCheck,
-  runCut,
   runDecode,
   runEncode,
   runHash,
@@ -14,8 +12,9 @@ import {
 
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
-function handBack(result: object, buffers: readonly ArrayBuffer[]): unknown {
-  return move({ [valueSymbol]: result, [transferableSymbol]: buffers })
+function handBack(result: object, buffers: readonly ArrayBufferLike[]): unknown {
+  const own = buffers.filter((buffer) => buffer instanceof ArrayBuffer)
+  return move({ [valueSymbol]: result, [transferableSymbol]: own })
 }
 
 export function cut(job: CutJob): unknown {
@@ -30,7 +29,7 @@ export function hash(job: HashJob): unknown {
 
 export function encode(job: EncodeJob): unknown {
   const result = runEncode(job)
-  return handBack(result, [result.plain, result.stored])
+  return handBack(result, [result.plain, result.stored.buffer])
 }
 
 export function decode(job: DecodeJob): unknown {

@@ -12,7 +12,7 @@ const SMALL_SHARE = 0.5
 /** A frame's chunks, decoded and checked against their hashes. */
 export interface DecodedFrame {
   /** Shared by all readers: never to be changed, nor handed over to a thread. */
-  readonly plain: Uint8Array<ArrayBuffer>
+  readonly plain: Uint8Array
   /** Number of the frame's first chunk. */
   readonly first: number
   /** Per chunk of the frame: where it begins in `plain`; -1 if it is absent or damaged. */
@@ -168,7 +168,7 @@ export function bytesIn(
   chunk: number,
   position: number,
   length: number,
-): Uint8Array<ArrayBuffer> | undefined {
+): Uint8Array | undefined {
   for (let other = chunk; (directory.chunkStart[other] ?? Infinity) < position + length; other++)
     if ((starts[other - first] ?? -1) < 0) return undefined
   const from = (starts[chunk - first] ?? 0) + position - (directory.chunkStart[chunk] ?? 0)

@@ -54,8 +54,8 @@ async function writeDisk(
 ): Promise<void> {
   const gate = new Gate(repository.crew.size * 3)
   const lost: LostRange[] = []
-  // Used again and again: memory that is thrown away keeps the garbage collector busy.
-  const rooms: ArrayBuffer[] = []
+  // Used again and again, and shared with the threads: memory that is thrown away or handed over keeps the garbage collector busy.
+  const rooms: ArrayBufferLike[] = []
   const underWay = new Set<Promise<void>>()
   let failure: { readonly error: unknown } | undefined
   let done = 0
@@ -116,12 +116,12 @@ async function readTask(
   task: ReadTask,
   target: DiskTarget,
   lost: LostRange[],
-  rooms: ArrayBuffer[],
+  rooms: ArrayBufferLike[],
 ): Promise<void> {
   try {
     const { plain, damaged } = await repository.reader.run(
       task,
-      rooms.pop() ?? new ArrayBuffer(TASK_PLAIN_MAX),
+      rooms.pop() ?? new SharedArrayBuffer(TASK_PLAIN_MAX),
     )
     const pieces = sortPieces(task, damaged)
     for (const piece of pieces.good)

@@ -1,9 +1,10 @@
 import type { Session } from '../chain/session/session.js'
 import type { Upload } from '../chain/session/upload.js'
 import { sha256 } from '../checksum.js'
+import { runCut } from '../chunker/batch-jobs.js'
 import { cutFixed } from '../chunker/fixed.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
-import { runCut, runEncode } from '../pack/jobs.js'
+import { runEncode } from '../pack/jobs.js'
 import { SimulationFailure } from './failure.js'
 import type { Random } from './random.js'
 import type { Service } from './service.js'
@@ -182,7 +183,7 @@ async function sendFrame(
   if (isFalse) names.hashes[spoiled] = (names.hashes[spoiled] ?? 0) ^ 1
   const complain = (): Error =>
     new EverfoldError('HASH_MISMATCH', 'A chunk does not have its hash.', { details: { isFalse } })
-  await upload.frame(names, { codec: codec[0] ?? 0, stored: stored.slice(0), complain })
+  await upload.frame(names, { codec: codec[0] ?? 0, stored: Uint8Array.from(stored).buffer, complain })
   if (!isFalse) return
   // It is told now, or at the end.
   await upload.finish()

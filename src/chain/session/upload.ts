@@ -57,7 +57,7 @@ export class Upload {
   readonly #open = new Set<Ingest>()
   #part: OpenPart
   /** Bytes that are not handed over yet. Pieces lie in it one after the other. */
-  #buffer: ArrayBuffer | undefined
+  #buffer: ArrayBufferLike | undefined
   #used = 0
   #pieces: { offset: number; length: number }[] = []
   /** Of the open part: bytes of the body, and records that are no data. */
