@@ -15,9 +15,9 @@ const noise = {
   count: 0.01,
 }
 
-const timed = /(Seconds|Ms|PerSecond|[mM]emory\w*|baselineBytes)$|^seconds$|\bseconds$/
-const moreIsBetter = /(PerSecond|[sS]hare|[rR]atio|reads)$/
-const lessIsBetter = /(Seconds|Ms|Bytes|seconds|failures|requests)$/
+const timed = /([sS]econds|Ms|[pP]erSecond|[mM]emory\w*|baselineBytes|Share|\b(reads|commits))$/
+const moreIsBetter = /([pP]erSecond|[lL]imitShare|[rR]atio|\bcommits)$/
+const lessIsBetter = /([sS]econds|Ms|Bytes|collectingShare|\b(failures|requests))$/
 
 export interface Difference {
   readonly path: string

@@ -14,6 +14,7 @@ import {
   formatBar,
   formatNumber,
   formatTable,
+  verdict,
   writeResults,
 } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
@@ -86,9 +87,21 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
     const upload = await compareUploads(image, workspace.scratch, options.rounds)
     print(whole, random)
     printUploads(load, upload, options)
-    const figures = { load, upload, whole, random, startSeconds: service.startSeconds, options }
-    const machine = { machine: describeMachine(), commit: await describeCommit() }
-    const path = await writeResults(options.results, 'service', { ...machine, ...figures })
+    const bars = barsOf(random, load, upload)
+    for (const bar of bars) console.log(formatBar(bar))
+    const { results, ...parameters } = options
+    const path = await writeResults(results, 'service', {
+      benchmark: 'service',
+      commit: await describeCommit(),
+      machine: describeMachine(),
+      parameters,
+      load,
+      upload,
+      whole,
+      random,
+      startSeconds: service.startSeconds,
+      bars: bars.map((bar) => ({ ...bar, verdict: verdict(bar) })),
+    })
     console.log(`raw figures: ${path}`)
   } finally {
     service.child.kill('SIGTERM')
@@ -187,7 +200,17 @@ function printUploads(load: Load, upload: UploadFigures, options: ServiceOptions
       `memory of the service: at most ${mib(load.memoryMaxBytes)}; ${mib(load.memoryEarlyBytes)} in the second quarter, ${mib(load.memoryLateBytes)} in the last\n` +
       `full of ${options.sizeGib} GiB: ${formatNumber(upload.embeddedSeconds)} s embedded, ${formatNumber(upload.serviceSeconds)} s through the service\n`,
   )
-  const bars: readonly Bar[] = [
+}
+
+function barsOf(random: Random, load: Load, upload: UploadFigures): Bar[] {
+  return [
+    {
+      text: 'random reads of 64 KiB: 3,000 a second',
+      limit: 1000 / 3000,
+      measured: 1000 / random.perSecond,
+      unit: 'ms each',
+    },
+    { text: 'random reads of 64 KiB, p99', limit: 15, measured: random.p99Ms, unit: 'ms' },
     { text: 'failed commits', limit: 0, measured: load.failures, unit: '' },
     {
       text: 'memory of the service under load',
@@ -202,5 +225,4 @@ function printUploads(load: Load, upload: UploadFigures, options: ServiceOptions
       unit: 's',
     },
   ]
-  for (const bar of bars) console.log(formatBar(bar))
 }
