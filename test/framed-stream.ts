@@ -1,6 +1,7 @@
 /** The framed stream of uploads, written from docs/api.md alone. */
 
 import { createHash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
 import { compress } from 'zstd-napi'
 
 export interface Chunk {
@@ -40,7 +41,7 @@ export function framedStream(records: readonly Buffer[]): Buffer {
   const body = Buffer.concat([HEADER, ...records])
   const end = Buffer.alloc(8)
   end.writeUInt32LE(records.length, 0)
-  end.writeUInt32LE(crc32c(body), 4)
+  end.writeUInt32LE(crc32(body), 4)
   return Buffer.concat([body, record(15, end)])
 }
 
@@ -63,14 +64,4 @@ function u64(value: number): Buffer {
   const out = Buffer.alloc(8)
   out.writeBigUInt64LE(BigInt(value))
   return out
-}
-
-/** RFC 3720, bit by bit. */
-export function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffff_ffff
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f6_3b78 : 0)
-  }
-  return ~crc >>> 0
 }

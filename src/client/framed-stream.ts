@@ -1,5 +1,5 @@
 import { BinaryWriter } from '../binary.js'
-import { crc32cOf } from '../crc32c.js'
+import { portableCrc32 } from '../crc.js'
 import { HASH_BYTES, hashesOf } from './chunk-names.js'
 
 /*
@@ -8,7 +8,7 @@ import { HASH_BYTES, hashesOf } from './chunk-names.js'
  *   header   "EVFX", u8 version = 1, u8 flags = 0, u16 = 0
  *   record   u8 kind, u8 flags = 0, u16 = 0, u32 length of what follows
  *   …
- *   END      u32 records before it, u32 CRC-32C of all bytes before it
+ *   END      u32 records before it, u32 CRC-32 of all bytes before it
  */
 
 export const STREAM_TYPE = 'application/vnd.everfold.extents'
@@ -74,7 +74,7 @@ export function framedStream(records: readonly StreamRecord[]): Uint8Array<Array
   const out = new BinaryWriter(length + RECORD_HEADER_BYTES + END_BYTES)
   out.bytes(HEADER)
   for (const record of records) writeRecord(out, record)
-  const crc = crc32cOf(out.view())
+  const crc = portableCrc32(out.view())
   writeHead(out, END, END_BYTES)
   out.u32(records.length)
   out.u32(crc)

@@ -13,7 +13,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { hasMaskedCrc } from '../crc32c.js'
+import { hasMaskedCrc } from '../crc.js'
 import { CorruptTable, VarintReader } from './varint-reader.js'
 
 const BLOCK_BYTES = 32_768

@@ -15,7 +15,7 @@
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hasMaskedCrc } from '../crc32c.js'
+import { hasMaskedCrc } from '../crc.js'
 import { messageOf, systemErrorCode } from '../errors.js'
 import { IndexUnusable } from './index-unusable.js'
 import { liveTables } from './manifest.js'

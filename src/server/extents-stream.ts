@@ -1,5 +1,5 @@
 import type { NamedChunks } from '../chain/ingest.js'
-import { crc32cOf } from '../crc32c.js'
+import { crc32 } from '../checksum.js'
 import { EverfoldError } from '../errors.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
 
@@ -12,7 +12,7 @@ import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
  *     2 ZEROS    u64 offset, u64 size
  *     3 KNOWN    n × { u64 offset, u32 size, 32 SHA-256 }
  *     4 CHUNKS   u8 codec, 3 × 0, u32 count, count × { u64 offset, u32 size, 32 SHA-256 }, then one frame of these chunks
- *    15 END      u32 records before it, u32 CRC-32C of all bytes before this record
+ *    15 END      u32 records before it, u32 CRC-32 of all bytes before this record
  */
 
 const MAGIC = 0x58465645
@@ -252,7 +252,7 @@ class StreamInput {
     if (!(await this.hasMore())) throw invalid('the stream ends without END', record)
     const bytes = this.#piece.subarray(0, max)
     this.#piece = this.#piece.subarray(bytes.length)
-    this.crc = crc32cOf(bytes, this.crc)
+    this.crc = crc32(bytes, this.crc)
     return bytes
   }
 
