@@ -12,12 +12,12 @@ const END_WHILE_LOADING = `
   const { Worker } = require('node:worker_threads')
   const loading = "const { file, started } = require('node:worker_threads').workerData; started[0] = 1; require(file); setInterval(() => {}, 1000)"
   async function main() {
-    for (let round = 0; round < 500; round++) {
+    for (let round = 0; round < 250; round++) {
       const started = new Int32Array(new SharedArrayBuffer(4))
       const thread = new Worker(loading, { eval: true, workerData: { file: process.argv[1], started } })
       await new Promise((resolve) => thread.once('online', resolve))
       while (Atomics.load(started, 0) === 0);
-      const end = performance.now() + (round % 250) / 10
+      const end = performance.now() + (round % 125) / 5
       while (performance.now() < end);
       await thread.terminate()
     }
