@@ -9,7 +9,8 @@ import type { ChainState, DiskState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
 import { commitPoint, figuresOf, type PointResult, resultOf } from './commit-point.js'
 import { flattenDisk } from './flatten.js'
-import { Ingest, type IngestDisk } from './ingest.js'
+import type { Ingest, IngestDisk } from './ingest.js'
+import { openIngest } from './open-ingest.js'
 import type { WorkPins } from './pins.js'
 import type { Repository } from './repository.js'
 import { RunBuilder } from './run-builder.js'
@@ -70,21 +71,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
   const pins = repository.pins.begin()
-  const ingest = new Ingest({
-    store: repository.store,
-    catalog: repository.catalog,
-    index,
-    crew: repository.crew,
-    pins,
-    settings: {
-      chunkSize: repository.config.chunkSize,
-      frameSize: repository.config.frameSize,
-      packSize: repository.config.packSize,
-      level: repository.config.compression.level,
-      verify: true,
-      batchBytes: repository.batchBytes,
-    },
-  })
+  const ingest = openIngest(repository, index, pins)
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))

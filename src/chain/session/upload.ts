@@ -2,8 +2,9 @@ import { bytesToHex } from '../../checksum.js'
 import { EverfoldError } from '../../errors.js'
 import { type ChunkIndex, HASH_BYTES } from '../../index/chunk-index.js'
 import type { BaseDisk } from '../base-disk.js'
-import { Ingest, type IngestDisk, type NamedChunks, type ReceivedFrame } from '../ingest.js'
+import type { Ingest, IngestDisk, NamedChunks, ReceivedFrame } from '../ingest.js'
 import type { SharedRoom } from '../ingest-room.js'
+import { openIngest } from '../open-ingest.js'
 import type { WorkPins } from '../pins.js'
 import type { Repository } from '../repository.js'
 import { RunBuilder } from '../run-builder.js'
@@ -208,23 +209,7 @@ export class Upload {
 
   #openPart(): OpenPart {
     const { repository, index, room, session, disk, base, pins } = this.#parts
-    const { config } = repository
-    const ingest = new Ingest({
-      store: repository.store,
-      catalog: repository.catalog,
-      index,
-      crew: repository.crew,
-      pins,
-      settings: {
-        chunkSize: config.chunkSize,
-        frameSize: config.frameSize,
-        packSize: config.packSize,
-        level: config.compression.level,
-        verify: true,
-        batchBytes: repository.batchBytes,
-      },
-      room,
-    })
+    const ingest = openIngest(repository, index, pins, room)
     this.#open.add(ingest)
     const { about } = session.disk(disk)
     const run = new RunBuilder(session.strideOf(about), ingest.packs)
