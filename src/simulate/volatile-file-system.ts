@@ -112,6 +112,12 @@ export class VolatileFileSystem implements FileSystem {
     this.#add(path, this.#newFolder())
   }
 
+  async rmdir(path: string): Promise<void> {
+    await this.#step('rmdir', path)
+    if (this.#folder(path).names.size > 0) throw systemError('ENOTEMPTY', path)
+    this.#folder(dirname(path)).names.delete(basename(path))
+  }
+
   async readdir(path: string): Promise<FolderEntry[]> {
     await this.#step('readdir', path)
     return [...this.#folder(path).names].map(([name, inode]) => ({ name, ...statusOf(inode) }))

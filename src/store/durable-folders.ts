@@ -16,9 +16,10 @@ export class DurableFolders {
   readonly root: string
   readonly #fileSystem: FileSystem
   readonly #durable = new Map<string, Promise<void>>()
-  /** By folder: how often a change of its names began or ended, and that number when its last good sync began. */
+  /** By folder: the number of the last change of its names that began or ended, and which it was when its last good sync began. */
   readonly #changes = new Map<string, number>()
   readonly #synced = new Map<string, number>()
+  #change = 0
 
   constructor(fileSystem: FileSystem, root: string) {
     this.#fileSystem = fileSystem
@@ -64,6 +65,21 @@ export class DurableFolders {
     this.#synced.set(folder, Math.max(changes, this.#synced.get(folder) ?? 0))
   }
 
+  /** Removes a folder if it is empty, and what is known of it. Whoever adds to it at this moment finds it gone, and has to make it anew. */
+  async removeEmpty(folder: string): Promise<void> {
+    if (folder === this.root) return
+    this.#durable.delete(folder)
+    try {
+      // Not synced: should it be there again after a power cut, it is empty.
+      await this.change(dirname(folder), () => this.#fileSystem.rmdir(folder))
+    } catch {
+      // Something is in it, or it may not be removed: then it stays.
+      return
+    }
+    this.#changes.delete(folder)
+    this.#synced.delete(folder)
+  }
+
   /** Puts all names in a folder and below it on stable storage, and the way to it; a folder that is not there is no error. */
   async settle(folder: string): Promise<void> {
     try {
@@ -80,7 +96,16 @@ export class DurableFolders {
     if (this.#synced.get(folder) !== this.#changesOf(folder)) await this.sync(folder)
     const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name))
     for (let start = 0; start < folders.length; start += SETTLED_AT_ONCE)
-      await settleAll(folders.slice(start, start + SETTLED_AT_ONCE).map((below) => this.#settleBelow(below)))
+      await settleAll(
+        folders.slice(start, start + SETTLED_AT_ONCE).map(async (below) => {
+          try {
+            await this.#settleBelow(below)
+          } catch (error) {
+            // Emptied and removed meanwhile; the others are settled all the same.
+            if (!isAbsence(error)) throw error
+          }
+        }),
+      )
   }
 
   async #make(folder: string): Promise<void> {
@@ -95,7 +120,7 @@ export class DurableFolders {
   }
 
   #count(folder: string): void {
-    this.#changes.set(folder, this.#changesOf(folder) + 1)
+    this.#changes.set(folder, ++this.#change)
   }
 
   #changesOf(folder: string): number {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { link, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
 import { NewFile } from './new-file.js'
 
 /** The calls that a local store makes, so that tests can record them, drop unsynced writes or fill the disk. */
@@ -12,6 +12,8 @@ export interface FileSystem {
   unlink(path: string): Promise<void>
   /** One folder, in a parent that exists. */
   mkdir(path: string): Promise<void>
+  /** An empty folder. ENOTEMPTY (or EEXIST) if it is not. */
+  rmdir(path: string): Promise<void>
   readdir(path: string): Promise<readonly FolderEntry[]>
   stat(path: string): Promise<FileStatus>
 }
@@ -56,6 +58,7 @@ export const realFileSystem: FileSystem = {
   rename,
   unlink,
   mkdir: (path) => mkdir(path, FOLDER_MODE),
+  rmdir,
   readdir: (path) => readdir(path, { withFileTypes: true }),
   stat: (path) => stat(path),
 }

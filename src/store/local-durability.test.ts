@@ -159,6 +159,12 @@ async function scenario(
     await store.remove('packs/ab/b')
     known.set('packs/ab/b', 'absent')
     await put('chains/m/2')
+    // Its folder goes with it, and comes again.
+    known.delete('packs/cd/c')
+    await store.remove('packs/cd/c')
+    known.set('packs/cd/c', 'absent')
+    await put('packs/cd/d')
+    await store.settle('packs/')
     return true
   } catch (error) {
     // A cut while opening is REPOSITORY_NOT_FOUND's or STORE_FAILED's; an assertion of this test is neither.

@@ -94,6 +94,37 @@ describe('opening a local store', () => {
   })
 })
 
+describe('a folder below the root', () => {
+  it('goes with the last object in it', async () => {
+    const store = await openStore()
+    for (const key of ['sessions/a/begin', 'sessions/a/done', 'sessions/b/begin'])
+      await store.put(key, [Buffer.from('x')])
+    await store.remove('sessions/a/begin')
+    expect((await readdir(join(root, 'sessions'))).sort()).toEqual(['a', 'b'])
+    await store.remove('sessions/a/done')
+    expect(await readdir(join(root, 'sessions'))).toEqual(['b'])
+    expect(await store.put('sessions/a/begin', [Buffer.from('y')])).toBe('created')
+    expect(Buffer.from(await store.readAll('sessions/a/begin')).toString()).toBe('y')
+  })
+
+  it('may go while others put objects into it', async () => {
+    const store = await openStore()
+    const turns = Array.from({ length: 100 }, (_, turn) => turn)
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, writer) => {
+        for (const turn of turns) {
+          const key = `packs/aa/${writer}-${turn}`
+          expect(await store.put(key, [Buffer.from(key)])).toBe('created')
+          expect(Buffer.from(await store.readAll(key)).toString()).toBe(key)
+          await store.settle('packs/')
+          await store.remove(key)
+        }
+      }),
+    )
+    expect(await readdir(join(root, 'packs'))).toEqual([])
+  })
+})
+
 const disks: [string, () => SmallDisk][] = [
   ['of 4 MiB', () => mountSmallDisk(root) ?? simulateSmallDisk()],
   ['that is simulated', () => simulateSmallDisk()],

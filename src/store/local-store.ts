@@ -147,6 +147,7 @@ export class LocalStore implements Store {
       await this.#openFiles.drop(path)
       try {
         await this.#folders.sync(dirname(path))
+        await this.#folders.removeEmpty(dirname(path))
       } catch (error) {
         if (!isAbsence(error)) throw error
       }

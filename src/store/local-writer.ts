@@ -65,10 +65,15 @@ export class LocalWriter {
       } finally {
         await file.close()
       }
-      await this.#folders.ensure(dirname(path))
-      return await this.#folders.change(dirname(path), () =>
-        publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
-      )
+      try {
+        return await this.#publish(temporary, path)
+      } catch (error) {
+        if (!isAbsence(error)) throw error
+        // The last object beside it was removed just now, and the folder with it.
+        await this.#checkRoot()
+        this.#folders.forget()
+        return await this.#publish(temporary, path)
+      }
     } catch (error) {
       // A folder that we made is gone: the next put makes it again.
       if (isAbsence(error)) this.#folders.forget()
@@ -77,6 +82,13 @@ export class LocalWriter {
       // Gone already if it was renamed; what cannot be removed now is a leftover.
       await this.#fileSystem.unlink(temporary).catch(() => undefined)
     }
+  }
+
+  async #publish(temporary: string, path: string): Promise<'created' | 'exists'> {
+    await this.#folders.ensure(dirname(path))
+    return this.#folders.change(dirname(path), () =>
+      publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
+    )
   }
 
   async #createTemporary(path: string): Promise<OpenFile> {
