@@ -45,6 +45,7 @@ export const ERROR_CLASSES = {
   SESSION_UNKNOWN: { http: 404, exit: 3 },
   SESSION_BUSY: { http: 409, exit: 4 },
   DISK_INCOMPLETE: { http: 409, exit: 2 },
+  SESSION_TOO_LARGE: { http: 413, exit: 2 },
   CHUNK_UNKNOWN: { http: 409, exit: 4 },
   HASH_MISMATCH: { http: 422, exit: 2 },
   STREAM_INVALID: { http: 400, exit: 2 },

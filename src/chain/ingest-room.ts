@@ -78,6 +78,10 @@ const RECEIVE_BYTES_MAX = 64 * 1024 * 1024
 /** Of them for one request, at most. */
 const RECEIVE_BUFFER_MAX = 1024 * 1024
 const RECEIVE_BUFFER_MIN = 64 * 1024
+/** Extents that all requests together have brought and not recorded yet (32 bytes each), and of them one request, at most. */
+const RECEIVE_EXTENTS_MAX = 1024 * 1024
+const PART_EXTENTS_MAX = 16 * 1024
+const PART_EXTENTS_MIN = 1024
 /** Idle buffers that are kept for the next request. Bytes. */
 const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
 /** Stored bytes in packs that are open or being written, of all requests together. */
@@ -110,6 +114,12 @@ export class SharedRoom implements IngestRoom {
   /** A request begins, or (-1) ends, that may take buffers. */
   receive(change: 1 | -1): void {
     this.#receivers += change
+  }
+
+  /** How many extents a request may have brought before it records them. */
+  get partExtents(): number {
+    const share = RECEIVE_EXTENTS_MAX / Math.max(1, this.#receivers)
+    return Math.max(PART_EXTENTS_MIN, Math.min(PART_EXTENTS_MAX, share))
   }
 
   takeBuffer(): ArrayBufferLike {

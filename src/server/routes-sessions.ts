@@ -1,9 +1,11 @@
 import * as z from 'zod'
 import { SESSION_DISKS_MAX } from '../chain/session/new-session.js'
 import { rangesOf } from '../chain/session/session.js'
-import { isOpen } from '../chain/session/sessions.js'
+import { isOpen, LARGE_EXTENTS } from '../chain/session/sessions.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
 import { sendJsonList } from './json-list.js'
+import { SHARE_OF_ONE } from './limits/limits.js'
+import { Places, untilClosed } from './limits/places.js'
 import { coversMachine } from './roles.js'
 import {
   machineParams,
@@ -53,6 +55,11 @@ export const sessionRequest = z
   })
   .meta({ id: 'SessionRequest' })
 
+/** Long lists of what arrived that are being sent: each is kept until its client has taken it. */
+const LONG_LISTS_MAX = 4
+
+const longLists = new Places('long lists being sent', LONG_LISTS_MAX)
+
 const createSession = route({
   name: 'createSession',
   method: 'post',
@@ -91,7 +98,7 @@ const createSession = route({
       },
       idempotencyKeyOf(request),
     )
-    const json = describe(session, sessions, repository.config)
+    const json = await describe(session, sessions, repository.config)
     facts['session'] = json.session
     response.set('Location', `/v1/sessions/${json.session}`)
     return { status: created ? 201 : 200, json }
@@ -138,7 +145,7 @@ const getSession = route({
   answers: { 200: { description: 'The session', content: { 'application/json': sessionSchema } } },
   handle: async (service, call) => {
     const found = await sessionOf(service, call)
-    return { json: describe(found, service.sessions, service.repository.config) }
+    return { json: await describe(found, service.sessions, service.repository.config) }
   },
 })
 
@@ -152,7 +159,15 @@ const getReceived = route({
   answers: { 200: { description: 'Sorted, and apart', content: { 'application/json': rangesSchema } } },
   handle: async (service, call) => {
     const session = openOnly(await sessionOf(service, call))
-    const arrived = session.arrived(session.diskNumber(call.params.disk))
+    const number = session.diskNumber(call.params.disk)
+    const isLarge = session.extents > LARGE_EXTENTS
+    if (isLarge)
+      untilClosed(
+        call.response,
+        longLists.take(call.token?.id ?? '', Math.ceil(LONG_LISTS_MAX * SHARE_OF_ONE)),
+      )
+    const arrived = (await service.sessions.arrived(session))[number]
+    if (arrived === undefined) throw new RangeError('what arrived is told of every disk')
     await sendJsonList(rangesOf(arrived), call.pace, call.response)
     return 'sent'
   },

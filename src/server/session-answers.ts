@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { RepositoryConfig } from '../chain/config.js'
+import type { ExtentList } from '../chain/extent-list.js'
 import { missingOf, type Session } from '../chain/session/session.js'
 import type { SessionDone } from '../chain/session/session-objects.js'
 import { isOpen, type Sessions } from '../chain/session/sessions.js'
@@ -111,11 +112,11 @@ export const streamedSchema = z
 export const droppedSchema = z.strictObject({ session: z.string() }).meta({ id: 'DroppedSession' })
 
 /** A session as it is told to whoever may see it. */
-export function describe(
+export async function describe(
   found: Session | SessionDone,
   sessions: Sessions,
   { chunkSize, frameSize, compression }: RepositoryConfig,
-): z.output<typeof sessionSchema> {
+): Promise<z.output<typeof sessionSchema>> {
   const encoding = { chunkSize, frameSize, level: compression.level }
   if (!isOpen(found)) {
     const { machine, disks } = found.result
@@ -123,6 +124,7 @@ export function describe(
     return { session: found.session, machine, state: 'committed', ...encoding, disks: point.disks, point }
   }
   const { session, machine, named, base, note, consistency, createdAt } = found.begin
+  const arrived = await sessions.arrived(found)
   return {
     session,
     machine,
@@ -138,7 +140,7 @@ export function describe(
       sizeBytes,
       content,
       chunker,
-      ...progressOf(found, number),
+      ...progressOf(found, number, arrived[number]),
     })),
   }
 }
@@ -146,8 +148,9 @@ export function describe(
 function progressOf(
   session: Session,
   number: number,
+  arrived: ExtentList | undefined,
 ): Pick<z.output<typeof sessionSchema>['disks'][number], 'receivedBytes' | 'missing' | 'missingTruncated'> {
-  const arrived = session.arrived(number)
+  if (arrived === undefined) return {}
   const missing: { offset: number; length: number }[] = []
   for (const part of missingOf(session.disk(number).about, arrived)) {
     if (missing.length === MISSING_RANGES_MAX)

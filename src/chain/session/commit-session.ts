@@ -26,12 +26,14 @@ export async function committedAs(
 
 /**
  * Makes the point of a session of which no data request is running.
+ * @param all    what has arrived of each disk
  * @param sizes  sizes of disks that were not known when it began, by number
  * @throws DISK_INCOMPLETE, CONFLICT, FEED_BASE_UNSURE, and as commitPoint: no point was made then
  */
 export async function commitSession(
   repository: Repository,
   session: Session,
+  all: readonly ExtentList[],
   sizes: ReadonlyMap<number, number> = new Map(),
 ): Promise<PointResult> {
   const { begin, figures } = session
@@ -45,7 +47,7 @@ export async function commitSession(
   if (begin.disks.some((disk) => disk.content === 'changes')) checkFeedBase(machine, head)
   const disks = begin.disks.map((about, number) => {
     const sizeBytes = sizes.get(number) ?? about.sizeBytes
-    const arrived = session.arrived(number)
+    const arrived = all[number] ?? fail()
     const missing = [...firstOf(missingOf({ ...about, sizeBytes }, arrived), MISSING_NAMED_MAX)]
     if (missing.length > 0) throw incomplete(session.id, about.id, missing)
     const { extents, anySame } = withoutSame(arrived)
@@ -107,4 +109,8 @@ export function* firstOf<T>(all: Iterable<T>, count: number): Generator<T> {
     yield one
     if (++taken === count) return
   }
+}
+
+function fail(): never {
+  throw new RangeError('what arrived is told of every disk')
 }

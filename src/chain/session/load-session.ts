@@ -28,8 +28,10 @@ export async function loadSession(repository: Repository, begin: SessionBegin): 
     }
     // Some of what was read may be what is left of a process that was killed: see StoreReader.settle.
     await repository.store.settle(sessionPrefix(session.id))
-    for (const [number, { lists }] of session.disks.entries())
-      lists.splice(0, lists.length, withoutLost(session.arrived(number)))
+    for (const [number, list] of session.together().entries()) {
+      const disk = session.disk(number)
+      disk.lists = [withoutLost(list)]
+    }
     return session
   } catch (error) {
     session.pins.end()

@@ -2,7 +2,7 @@ import { EverfoldError } from '../../errors.js'
 import { KeyedMutex } from '../../mutex.js'
 import { sessionPartKey, sessionPrefix } from '../../store/keys.js'
 import type { BaseDisk } from '../base-disk.js'
-import { ExtentList, type PackTable, ZEROS } from '../extent-list.js'
+import { ExtentList, PackTable, ZEROS } from '../extent-list.js'
 import { overlay } from '../overlay.js'
 import type { WorkPins } from '../pins.js'
 import type { Repository } from '../repository.js'
@@ -10,6 +10,11 @@ import { putTogether } from '../run-builder.js'
 import { decodePart, encodePart, type PartFigures } from './part-codec.js'
 import type { SessionBegin, SessionDisk } from './session-objects.js'
 import { tablesOf } from './session-store.js'
+
+/** Extents of one session, of all its disks: 32 bytes of memory each while it is looked at or committed. */
+export const SESSION_EXTENTS_MAX = 2_000_000
+/** Parts of one session: each is an object in the store. */
+const SESSION_PARTS_MAX = 250_000
 
 /** A range of a disk. Bytes. */
 export interface ByteRange {
@@ -20,9 +25,9 @@ export interface ByteRange {
 /** What has arrived of one disk. */
 export interface ArrivedDisk {
   readonly about: SessionDisk
-  readonly packs: PackTable
+  packs: PackTable
   /** Each sorted, oldest first; the newer one wins. See {@link putTogether}. */
-  readonly lists: ExtentList[]
+  lists: ExtentList[]
   /** The newest point's disk, while it is being compared with. */
   base: LoadedBase | undefined
 }
@@ -50,6 +55,10 @@ export class Session {
   readonly #writing = new KeyedMutex()
   readonly #figures = { receivedBytes: 0, changedBytes: 0, newBytes: 0, storedBytes: 0 }
   #nextPart = 0
+  /** All that was recorded is in `disks`; else it is only in the store. */
+  #isHere = true
+  /** Of all disks; while they are not here, those that came meanwhile are added without a look at what they write over. */
+  #extents = 0
 
   constructor(repository: Repository, begin: SessionBegin) {
     this.#repository = repository
@@ -67,6 +76,14 @@ export class Session {
 
   get id(): string {
     return this.begin.session
+  }
+
+  get extents(): number {
+    return this.#extents
+  }
+
+  get extentsInMemory(): number {
+    return this.#isHere ? this.#extents : 0
   }
 
   get figures(): PartFigures {
@@ -102,12 +119,13 @@ export class Session {
   restoreDamaged(): void {
     this.#nextPart++
     for (const { lists } of this.disks) lists.length = 0
+    this.#extents = 0
   }
 
   /**
    * Records durably what came of a disk.
    * @param isWanted  asked before anything is written: does it still count?
-   * @throws SESSION_UNKNOWN if it was dropped meanwhile; STORE_FULL, STORE_FAILED
+   * @throws SESSION_UNKNOWN if it was dropped meanwhile; SESSION_TOO_LARGE, STORE_FULL, STORE_FAILED
    */
   async addPart(
     disk: number,
@@ -124,6 +142,8 @@ export class Session {
       for (;;) {
         if (this.closed === 'gone') throw sessionGone(this.id)
         if (!isWanted()) return
+        if (this.#extents + extents.length > SESSION_EXTENTS_MAX || this.#nextPart >= SESSION_PARTS_MAX)
+          throw this.#tooLarge()
         const { series } = this.begin
         const header = { series, number: this.#nextPart }
         const bytes = encodePart(header, { disk, figures, extents })
@@ -150,22 +170,64 @@ export class Session {
     await this.#writing.run('parts', async () => undefined)
   }
 
-  /** All that has arrived of a disk, in one list. */
-  arrived(disk: number): ExtentList {
-    const { lists, packs, about } = this.disk(disk)
-    const all = lists.reduce<ExtentList | undefined>(
-      (older, newer) => (older === undefined ? newer : overlay(older, newer)),
-      undefined,
-    )
-    if (all === undefined) return new ExtentList(this.strideOf(about), packs)
-    lists.splice(0, lists.length, all)
+  /**
+   * All that has arrived, one list for each disk.
+   * @param load  reads the session from the store, where it is not in memory
+   */
+  async arrived(load: () => Promise<Session>): Promise<readonly ExtentList[]> {
+    return this.#writing.run('parts', async () => {
+      if (!this.#isHere) this.#adopt(await load())
+      return this.together()
+    })
+  }
+
+  /** Likewise, of one that is here. */
+  together(): readonly ExtentList[] {
+    const all = this.disks.map((disk) => {
+      const { lists, packs, about } = disk
+      const one = lists.reduce<ExtentList | undefined>(
+        (older, newer) => (older === undefined ? newer : overlay(older, newer)),
+        undefined,
+      )
+      disk.lists = one === undefined ? [] : [one]
+      return one ?? new ExtentList(this.strideOf(about), packs)
+    })
+    this.#count()
     return all
   }
 
+  /** Lets go of what is in the store as well; it is read again when it is asked for. */
+  shed(): void {
+    this.#isHere = false
+    for (const disk of this.disks) {
+      disk.lists = []
+      disk.packs = new PackTable()
+    }
+  }
+
+  /** Takes over what was read from the store. What it names is held by this session since it was recorded or loaded. */
+  #adopt(read: Session): void {
+    for (const [number, disk] of this.disks.entries()) {
+      disk.lists = read.disk(number).lists
+      disk.packs = read.disk(number).packs
+    }
+    this.#isHere = true
+    this.#count()
+    read.pins.end()
+  }
+
+  #count(): void {
+    this.#extents = 0
+    for (const { lists } of this.disks) for (const { length } of lists) this.#extents += length
+  }
+
   #take(disk: number, figures: PartFigures, extents: ExtentList): void {
-    const { lists } = this.disk(disk)
-    lists.push(extents)
-    putTogether(lists)
+    if (this.#isHere) {
+      const { lists } = this.disk(disk)
+      lists.push(extents)
+      putTogether(lists)
+      this.#count()
+    } else this.#extents += extents.length
     this.#figures.receivedBytes += figures.receivedBytes
     this.#figures.changedBytes += figures.changedBytes
     this.#figures.newBytes += figures.newBytes
@@ -174,7 +236,17 @@ export class Session {
 
   #tableOf(number: number): { readonly packs: PackTable; readonly stride: number } | undefined {
     const disk = this.disks[number]
-    return disk === undefined ? undefined : { packs: disk.packs, stride: this.strideOf(disk.about) }
+    if (disk === undefined) return undefined
+    return { packs: this.#isHere ? disk.packs : new PackTable(), stride: this.strideOf(disk.about) }
+  }
+
+  #tooLarge(): EverfoldError {
+    return new EverfoldError(
+      'SESSION_TOO_LARGE',
+      `What came in this session lies in too many pieces: a session may have ${SESSION_EXTENTS_MAX} of them, in ${SESSION_PARTS_MAX} records. ` +
+        'Begin a new one, and send fewer disks in it, or larger ranges.',
+      { details: { session: this.id, extents: this.#extents, parts: this.#nextPart } },
+    )
   }
 }
 

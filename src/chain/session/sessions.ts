@@ -1,7 +1,9 @@
 import { EverfoldError } from '../../errors.js'
+import { Gate } from '../../gate.js'
 import { KeyedMutex } from '../../mutex.js'
 import { sessionDoneKey, sessionPrefix } from '../../store/keys.js'
 import type { PointResult } from '../commit-point.js'
+import type { ExtentList } from '../extent-list.js'
 import { SharedRoom } from '../ingest-room.js'
 import type { Repository } from '../repository.js'
 import { commitSession, committedAs } from './commit-session.js'
@@ -23,12 +25,22 @@ const DONE_KEPT_MAX = 10_000
 /** How long the newest point's disk stays loaded for the next request, and how many extents it may have (32 bytes each). */
 const BASE_IDLE_MS = 30_000
 const BASE_IDLE_EXTENTS_MAX = 20_000
+/** Extents of all sessions that are kept in memory (32 bytes each); what is more is read from the store again when it is needed. */
+const SESSIONS_EXTENTS_MAX = 3_000_000
+/** A session of more extents is put out of memory when it is idle, and commits beside one other such at most. */
+export const LARGE_EXTENTS = 20_000
+const IDLE_MS = 60_000
+const LARGE_COMMITS_MAX = 2
+/** Sessions that are read from the store at once. */
+const LOADS_MAX = 4
 
 export interface SessionsOptions {
   /** Milliseconds without a request after which a session is dropped. */
   readonly expiryMs?: number
   /** As {@link UploadParts.partBytes}. */
   readonly partBytes?: number
+  /** Extents of all sessions that are kept in memory; default: SESSIONS_EXTENTS_MAX. */
+  readonly extentsMax?: number
 }
 
 /** A data request that was let in. */
@@ -46,6 +58,7 @@ export class Sessions {
   readonly #repository: Repository
   readonly #expiryMs: number
   readonly #partBytes: number | undefined
+  readonly #extentsMax: number
   readonly #loaded = new Map<string, Session>()
   /** Committed, but that is not written down yet, or could not be: remembered as long as the process lives. */
   readonly #unrecorded = new Map<string, SessionDone>()
@@ -53,8 +66,12 @@ export class Sessions {
   readonly #open = new Map<string, { readonly owner: string; readonly sinceMs: number }>()
   /** Likewise what is left of committed ones; oldest first. */
   readonly #doneSinceMs = new Map<string, number>()
+  /** Likewise those of which nobody can say any more what they were about. */
+  readonly #damagedSinceMs = new Map<string, number>()
   readonly #turn = new KeyedMutex()
   readonly #committing = new Map<string, Promise<PointResult>>()
+  readonly #loads = new Gate(LOADS_MAX)
+  readonly #largeCommits = new Gate(LARGE_COMMITS_MAX)
   readonly #parking = new AbortController()
   /** What is under way: the end waits for it. */
   readonly #work = new Set<Promise<unknown>>()
@@ -66,6 +83,7 @@ export class Sessions {
     this.room = new SharedRoom(repository.crew.size, repository.config.chunkSize)
     this.#expiryMs = options.expiryMs ?? SESSION_EXPIRY_MS
     this.#partBytes = options.partBytes
+    this.#extentsMax = options.extentsMax ?? SESSIONS_EXTENTS_MAX
   }
 
   /**
@@ -81,7 +99,9 @@ export class Sessions {
         if (kinds.size > 1) await this.#turn.run(id, () => this.#clearUp(id))
       } else if (kinds.has('begin'))
         await this.#turn.run(id, async () => {
-          const begin = this.#loaded.has(id) ? undefined : await readBegin(store, id)
+          if (this.#loaded.has(id)) return
+          const begin = await readBegin(store, id)
+          if (begin === undefined) this.#damagedSinceMs.set(id, this.#nowMs)
           if (begin === undefined || (await this.#recall(begin)) !== undefined) return
           this.#open.set(id, { owner: begin.owner, sinceMs: this.#nowMs })
           // Nobody can go on with what one request was to bring.
@@ -137,6 +157,13 @@ export class Sessions {
     })
   }
 
+  /** Extents that are in memory, of all sessions. */
+  get extentsInMemory(): number {
+    let extents = 0
+    for (const session of this.#loaded.values()) extents += session.extentsInMemory
+    return extents
+  }
+
   /** Stored bytes that the open sessions of a machine brought, as far as this process has them. */
   broughtBytes(machine: string): number {
     let bytes = 0
@@ -147,7 +174,10 @@ export class Sessions {
 
   /** @throws SESSION_UNKNOWN, STORE_FAILED */
   async get(id: string): Promise<Session | SessionDone> {
-    const found = this.#loaded.get(id) ?? (await this.#turn.run(id, () => this.#find(id)))
+    const loaded = this.#loaded.get(id)
+    // One that is just being dropped is waited for.
+    const isHere = loaded !== undefined && loaded.closed !== 'gone'
+    const found = isHere ? loaded : await this.#turn.run(id, () => this.#find(id))
     if (found === undefined) throw sessionGone(id)
     if (isOpen(found)) this.#touch(found)
     return found
@@ -161,6 +191,13 @@ export class Sessions {
       if (begin !== undefined && begin.single !== true) open.push(begin)
     }
     return open.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1))
+  }
+
+  /** What has arrived of each disk of a session. @throws STORE_FAILED */
+  async arrived(session: Session): Promise<readonly ExtentList[]> {
+    const lists = await session.arrived(() => this.#load(session.begin))
+    this.#makeRoom(session)
+    return lists
   }
 
   /** When it is dropped if nobody asks for it, in milliseconds since 1970. */
@@ -212,7 +249,8 @@ export class Sessions {
       const { room } = this
       const about = { session, disk: number, base: compared }
       const partBytes = this.#partBytes
-      const parts = { repository: this.#repository, index, room, ...about, pins, partBytes }
+      const onRecorded = (): void => this.#makeRoom(session)
+      const parts = { repository: this.#repository, index, room, ...about, pins, partBytes, onRecorded }
       const upload = new Upload(parts)
       return {
         upload,
@@ -285,6 +323,10 @@ export class Sessions {
     for (const session of this.#loaded.values())
       for (const disk of session.disks)
         if (disk.base?.users === 0 && nowMs - disk.base.idleSinceMs > BASE_IDLE_MS) disk.base = undefined
+    for (const session of this.#loaded.values()) {
+      const isIdle = session.running === 0 && nowMs - session.lastUsedMs > IDLE_MS
+      if (isIdle && session.extentsInMemory > LARGE_EXTENTS) session.shed()
+    }
     for (const [id, { sinceMs }] of [...this.#open]) {
       const isIdle = (): boolean => {
         const session = this.#loaded.get(id)
@@ -292,6 +334,15 @@ export class Sessions {
         return nowMs - (session?.lastUsedMs ?? sinceMs) > this.#expiryMs
       }
       if (isIdle()) await this.#turn.run(id, async () => (isIdle() ? this.#drop(id) : undefined))
+    }
+    for (const [id, sinceMs] of [...this.#damagedSinceMs]) {
+      if (nowMs - sinceMs <= this.#expiryMs) continue
+      await this.#turn.run(id, async () => {
+        // It may have been put back from a copy, or begun anew.
+        if ((await readBegin(this.#repository.store, id)) === undefined)
+          await removeSession(this.#repository.store, id, true)
+        this.#damagedSinceMs.delete(id)
+      })
     }
     // Oldest first.
     for (const [id, sinceMs] of [...this.#doneSinceMs]) {
@@ -320,9 +371,10 @@ export class Sessions {
     if (begin === undefined) return undefined
     const recalled = await this.#recall(begin)
     if (recalled !== undefined) return recalled
-    const session = await loadSession(this.#repository, begin)
+    const session = await this.#load(begin)
     this.#loaded.set(id, session)
     this.#open.set(id, { owner: begin.owner, sinceMs: this.#nowMs })
+    this.#makeRoom(session)
     return session
   }
 
@@ -334,10 +386,37 @@ export class Sessions {
 
   async #commit(session: Session, sizes?: ReadonlyMap<number, number>): Promise<PointResult> {
     await session.settled()
-    const result = await commitSession(this.#repository, session, sizes)
-    session.closed = 'gone'
-    this.#record(session.begin, result)
-    return result
+    const isLarge = session.extents > LARGE_EXTENTS
+    if (isLarge) await this.#largeCommits.enter()
+    try {
+      const result = await commitSession(this.#repository, session, await this.arrived(session), sizes)
+      session.closed = 'gone'
+      this.#record(session.begin, result)
+      return result
+    } finally {
+      if (isLarge) this.#largeCommits.leave()
+    }
+  }
+
+  async #load(begin: SessionBegin): Promise<Session> {
+    await this.#loads.enter()
+    try {
+      return await loadSession(this.#repository, begin)
+    } finally {
+      this.#loads.leave()
+    }
+  }
+
+  /** Keeps memory to its limit: what was used longest ago goes first, and what is used now stays. */
+  #makeRoom(now: Session): void {
+    let extents = this.extentsInMemory
+    if (extents <= this.#extentsMax) return
+    for (const session of [...this.#loaded.values()].sort((a, b) => a.lastUsedMs - b.lastUsedMs)) {
+      if (session === now) continue
+      extents -= session.extentsInMemory
+      session.shed()
+      if (extents <= this.#extentsMax) return
+    }
   }
 
   /** Remembers what a session became. The point is safe already, so nobody waits until that is written down. */

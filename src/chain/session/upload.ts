@@ -10,10 +10,8 @@ import type { Repository } from '../repository.js'
 import { RunBuilder } from '../run-builder.js'
 import type { Session } from './session.js'
 
-/** What a request sends is recorded after about as many bytes of its body, */
+/** What a request sends is recorded after about as many bytes of its body, or when it has as many extents as there is room for. */
 const PART_BYTES = 64 * 1024 * 1024
-/** or as many extents. */
-const PART_EXTENTS_MAX = 16 * 1024
 /** Pieces of a batch at most: each makes at least one chunk, and all chunks of a batch go into one pack. */
 const UPLOAD_PIECES_MAX = 4096
 /** Chunks that an error names. */
@@ -37,6 +35,8 @@ export interface UploadParts {
   /** The disk's number in the session. */
   readonly disk: number
   readonly base: BaseDisk | undefined
+  /** Called when something was recorded. */
+  readonly onRecorded: () => void
   /** Held until the upload ended. */
   readonly pins: WorkPins
   /** What a request sends is recorded after about as many bytes of its body; undefined: 64 MiB. */
@@ -197,7 +197,8 @@ export class Upload {
   /** Records what came so far, beside what comes next; one such part at a time. */
   async #checkpointIfDue(): Promise<void> {
     const extents = this.#part.disk.run.extents + this.#partRecords
-    if (this.#partBytes < (this.#parts.partBytes ?? PART_BYTES) && extents < PART_EXTENTS_MAX) return
+    if (this.#partBytes < (this.#parts.partBytes ?? PART_BYTES) && extents < this.#parts.room.partExtents)
+      return
     await this.#closing
     const part = this.#part
     const closing = this.#close(part)
@@ -226,8 +227,10 @@ export class Upload {
     const { changedBytes, newBytes, storedBytes } = ingest.counts
     const figures = { receivedBytes, changedBytes, newBytes, storedBytes }
     const extents = disk.run.finish()
-    if (extents.length > 0)
+    if (extents.length > 0) {
       await this.#parts.session.addPart(this.#parts.disk, figures, extents, () => !this.#ended)
+      this.#parts.onRecorded()
+    }
     this.#open.delete(ingest)
     this.#result.newBytes += newBytes
     this.#result.storedBytes += storedBytes
