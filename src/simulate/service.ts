@@ -4,6 +4,9 @@ import { Sessions } from '../chain/session/sessions.js'
 /** Sessions that are open at once, and of one owner. */
 const SESSIONS_MAX = 100
 
+/** Extents that sessions keep in memory: so few that most have to be read from the store again. */
+const EXTENTS_MAX = 4
+
 /** What of the service this is about: sessions, without the HTTP around them. */
 export class Service {
   readonly repository: Repository
@@ -15,7 +18,7 @@ export class Service {
 
   constructor(repository: Repository, partBytes: number, mayForget: () => boolean) {
     this.repository = repository
-    this.sessions = new Sessions(repository, { partBytes })
+    this.sessions = new Sessions(repository, { partBytes, extentsMax: EXTENTS_MAX })
     this.mayForget = mayForget
   }
 

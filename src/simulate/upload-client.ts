@@ -2,6 +2,7 @@ import type { ExtentList } from '../chain/extent-list.js'
 import type { SessionRequest } from '../chain/session/new-session.js'
 import type { Session } from '../chain/session/session.js'
 import { rangesOf } from '../chain/session/session.js'
+import type { Sessions } from '../chain/session/sessions.js'
 import { SimulationFailure } from './failure.js'
 import type { ModelMachine, PointContent, Uncertain } from './model.js'
 import type { Service } from './service.js'
@@ -117,15 +118,19 @@ export class UploadClient {
    * What has arrived of a disk, one number for each byte. What was acknowledged must be there, and nothing that was not sent.
    * @param mayLack  What was acknowledged may have to come again.
    */
-  arrived(session: Session, number: number, mayLack: boolean): Uint8Array {
+  async arrived(sessions: Sessions, session: Session, number: number, mayLack: boolean): Promise<Uint8Array> {
     const disk = this.disks[number]
     if (disk === undefined) throw new RangeError('no such disk')
-    const arrived = bytesOf(session.arrived(number), disk.bytes.length)
+    // More may be acknowledged while this is asked.
+    const durable = disk.durable.slice()
+    const list = (await sessions.arrived(session))[number]
+    if (list === undefined) throw new RangeError('what arrived is told of every disk')
+    const arrived = bytesOf(list, disk.bytes.length)
     const told = `session ${session.id} of ${this.machine.name}, disk ${disk.id}`
     for (let i = 0; i < arrived.length; i++) {
       if (arrived[i] === 1 && disk.sent[i] === 0)
         throw new SimulationFailure(`${told}: byte ${i} was never sent, and has arrived`)
-      if (arrived[i] === 1 || disk.durable[i] === 0) continue
+      if (arrived[i] === 1 || durable[i] === 0) continue
       if (!mayLack) throw new SimulationFailure(`${told}: byte ${i} was acknowledged, and is lost`)
       disk.durable[i] = 0
     }

@@ -37,7 +37,7 @@ export async function commitUpload(task: UploadTask, client: UploadClient): Prom
   }
   client.isExclusive = true
   try {
-    if (random.chance(0.1) && lacksSomething(client, found)) {
+    if (random.chance(0.1) && (await lacksSomething(task, client, found))) {
       await expectIncomplete(task, client, found)
       return
     }
@@ -97,7 +97,7 @@ export async function commitImage(task: UploadTask, client: UploadClient): Promi
 async function commit(task: UploadTask, client: UploadClient): Promise<void> {
   const session = await openSession(task, client)
   if (session === undefined || client.machine.feedUnderWay) return
-  if (lacksSomething(client, session)) return
+  if (await lacksSomething(task, client, session)) return
   try {
     await makePoint(task, client, session)
   } catch (error) {
@@ -168,7 +168,12 @@ async function sendMissing(task: UploadTask, client: UploadClient): Promise<bool
   for (const [number, disk] of client.disks.entries()) {
     const session = await openSession(task, client)
     if (session === undefined) return false
-    const arrived = client.arrived(session, number, world.isRotten || world.hadBadListing)
+    const arrived = await client.arrived(
+      service.sessions,
+      session,
+      number,
+      world.isRotten || world.hadBadListing,
+    )
     for (const span of disk.missing(arrived)) {
       any = true
       try {
@@ -184,8 +189,16 @@ async function sendMissing(task: UploadTask, client: UploadClient): Promise<bool
   return any
 }
 
-function lacksSomething(client: UploadClient, session: Session): boolean {
-  return client.disks.some((disk, number) => disk.missing(client.arrived(session, number, true)).length > 0)
+async function lacksSomething(
+  { service }: UploadTask,
+  client: UploadClient,
+  session: Session,
+): Promise<boolean> {
+  for (const [number, disk] of client.disks.entries()) {
+    const arrived = await client.arrived(service.sessions, session, number, true)
+    if (disk.missing(arrived).length > 0) return true
+  }
+  return false
 }
 
 /** A commit beside a data request is refused. */
@@ -202,11 +215,11 @@ async function expectBusy({ service }: UploadTask, client: UploadClient, session
 
 /** A commit of what has not come is refused. Where the rest is as at the parent, the service cannot know. */
 async function expectIncomplete(task: UploadTask, client: UploadClient, session: Session): Promise<void> {
-  const isLacking = client.disks.some((disk, number) => {
-    if (disk.parent !== undefined) return false
-    const arrived = client.arrived(session, number, true)
-    return arrived.includes(0)
-  })
+  let isLacking = false
+  for (const [number, disk] of client.disks.entries()) {
+    if (disk.parent !== undefined) continue
+    isLacking ||= (await client.arrived(task.service.sessions, session, number, true)).includes(0)
+  }
   if (!isLacking) return
   try {
     await task.service.sessions.commit(session)

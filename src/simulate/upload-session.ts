@@ -54,7 +54,7 @@ export async function findSession(
     const found = await service.sessions.get(client.session)
     if (isOpen(found)) {
       for (const number of client.disks.keys())
-        client.arrived(found, number, world.isRotten || world.hadBadListing)
+        await client.arrived(service.sessions, found, number, world.isRotten || world.hadBadListing)
       return found
     }
     if (!client.triedCommit)
