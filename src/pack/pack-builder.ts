@@ -41,9 +41,9 @@ export class PackBuilder {
     return this.#storedBytes
   }
 
-  /** The memory of what was appended. */
-  rooms(): readonly ArrayBufferLike[] {
-    return this.#stored.map((bytes) => bytes.buffer)
+  /** Shared memory that what was appended lies in: it can be used again once the pack is written. */
+  rooms(): readonly SharedArrayBuffer[] {
+    return this.#stored.map(({ buffer }) => buffer).filter((buffer) => buffer instanceof SharedArrayBuffer)
   }
 
   /** Is it time to close it? */
