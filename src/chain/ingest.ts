@@ -419,7 +419,7 @@ export class Ingest {
     if (chunks !== undefined) {
       const { lengths } = chunks
       if (!this.#builder.hasRoomFor(lengths.length)) await this.#closePack()
-      const result = await chunks.encoded
+      const result = this.#compact(await chunks.encoded)
       if (this.#builder.chunkCount === 0) this.#pending.beginPack(decision.firstSerial)
       this.#builder.append(result, chunks.frameChunks, lengths, decision.newHashes())
       this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
@@ -429,6 +429,16 @@ export class Ingest {
     }
     this.#record(disk, decision)
     await this.#closeFullPack()
+  }
+
+  /** A pack of many small batches would keep much memory for little: those are copied. */
+  #compact(result: EncodeResult): EncodeResult {
+    const { stored } = result
+    const room = stored.buffer
+    if (!(room instanceof SharedArrayBuffer) || stored.length >= room.byteLength / 4) return result
+    const copy = stored.slice()
+    this.#room.giveBack(room)
+    return { ...result, stored: copy }
   }
 
   async #closeFullPack(): Promise<void> {
