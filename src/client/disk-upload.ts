@@ -13,7 +13,7 @@ import {
   type UploadSource,
 } from './cut-batch.js'
 import type { NamedChunk } from './framed-stream.js'
-import { Parcel } from './parcel.js'
+import { PARCEL_BYTES, Parcel, PLAIN_PARCEL_BYTES } from './parcel.js'
 import type { Patience } from './patience.js'
 import type { ByteRange } from './remote-disk.js'
 import { REQUEST_BYTES_MAX, type Sending, sendRecords } from './send-records.js'
@@ -235,7 +235,7 @@ export class DiskUpload implements BatchSink<SentDisk> {
       await Promise.race(this.#underWay)
     if (this.#open === undefined) await this.#parcels.enter()
     this.#check()
-    this.#open ??= new Parcel()
+    this.#open ??= new Parcel(this.#parts.transfer === 'stream' ? PLAIN_PARCEL_BYTES : PARCEL_BYTES)
     for (const chunk of this.#late.splice(0)) this.#open.name(chunk)
     return this.#open
   }

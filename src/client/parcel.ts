@@ -2,7 +2,9 @@ import type { BatchChunk, CutBatch } from './cut-batch.js'
 import { DATA_BYTES_MAX, KNOWN_MAX, type NamedChunk, type StreamRecord } from './framed-stream.js'
 
 /** Plain bytes that one request brings, about: compressed they fill most of a pack. */
-const PARCEL_BYTES = 32 * 1024 * 1024
+export const PARCEL_BYTES = 32 * 1024 * 1024
+/** The same where they are sent as they are, and so lie in memory several times. */
+export const PLAIN_PARCEL_BYTES = 16 * 1024 * 1024
 /** Chunks that one request names, about: the service records what it got after as many. */
 const PARCEL_CHUNKS = 16 * 1024
 
@@ -18,11 +20,16 @@ export class Parcel {
   readonly #bytes: Promise<readonly StreamRecord[]>[] = []
   readonly #known: NamedChunk[] = []
   readonly #zeros: { kind: 'zeros'; offset: number; size: number }[] = []
+  readonly #limitBytes: number
   #plainBytes = 0
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes
+  }
 
   get isFull(): boolean {
     return (
-      this.#plainBytes >= PARCEL_BYTES ||
+      this.#plainBytes >= this.#limitBytes ||
       this.brings.size + this.#known.length >= PARCEL_CHUNKS ||
       this.#zeros.length >= PARCEL_CHUNKS
     )
