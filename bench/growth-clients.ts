@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { run } from './command.js'
 import type { GrowthCurve, GrowthSample } from './growth-curve.js'
 import { everfoldMain } from './paths.js'
-import { formatBytes, formatNumber } from './report.js'
+import { formatBytes, formatDecimalBytes, formatNumber } from './report.js'
 import { runLoad } from './service-load.js'
 import { startService, stopService } from './service-process.js'
 import type { Workspace } from './workspace.js'
@@ -40,7 +40,7 @@ export async function growClients(options: ClientGrowthOptions, workspace: Works
     samples,
     panels: [
       {
-        y: { label: 'memory of the service', format: formatBytes },
+        y: { label: 'memory of the service', format: formatDecimalBytes },
         figures: { memoryMaxBytes: 'at most', memoryLateBytes: 'late' },
       },
       {

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type FoldCase, Folds, smallChild } from './fold.js'
 import type { GrowthCurve } from './growth-curve.js'
-import { formatBytes, formatNumber } from './report.js'
+import { formatDecimalBytes, formatNumber } from './report.js'
 import { gridBytes } from './synthetic-runs.js'
 import type { Workspace } from './workspace.js'
 
@@ -79,11 +79,11 @@ export async function growFold(options: FoldGrowthOptions, workspace: Workspace)
           figures: { wallSeconds: 's', cpuSeconds: 'CPU s' },
         },
         {
-          y: { label: 'bytes of runs', log: true, format: formatBytes },
+          y: { label: 'bytes of runs', log: true, format: formatDecimalBytes },
           figures: { readBytes: 'read', writtenBytes: 'written' },
         },
         {
-          y: { label: 'memory of the process', format: formatBytes },
+          y: { label: 'memory of the process', format: formatDecimalBytes },
           figures: { peakMemoryBytes: 'peak memory' },
         },
       ],

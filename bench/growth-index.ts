@@ -5,7 +5,7 @@ import { HASH_BYTES } from '../src/index/chunk-index.js'
 import { LevelIndex } from '../src/index/level-index.js'
 import { type GrowthCurve, type GrowthSample, sizesUpTo } from './growth-curve.js'
 import { requireSpace } from './image.js'
-import { formatBytes, formatNumber } from './report.js'
+import { formatDecimalBytes, formatNumber } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
 import { chunksPerPack, Scatter } from './synthetic-runs.js'
 import { spaceAdvice, type Workspace } from './workspace.js'
@@ -137,7 +137,8 @@ export async function growIndex(options: IndexGrowthOptions, workspace: Workspac
     }
     samples.push({ name: `${formatNumber(size)} chunks`, at: size, figures })
     console.log(
-      `index: ${formatNumber(size)} chunks, ${formatNumber(figures.addedPerSecond)} entered a second`,
+      `index: ${formatNumber(size)} chunks: ${formatNumber(figures.addedPerSecond)} entered a second; ${lookupHashes} looked up in ` +
+        `${formatNumber(together.p50Ms)} ms (of one pack), ${formatNumber(known.p50Ms)} ms (scattered), ${formatNumber(unknown.p50Ms)} ms (not known)`,
     )
   }
   await index.close()
@@ -155,6 +156,7 @@ export async function growIndex(options: IndexGrowthOptions, workspace: Workspac
       {
         y: {
           label: `ms to look ${lookupHashes} chunks up: of one pack, from all over the index, not known`,
+          log: true,
           format: formatNumber,
         },
         figures: {
@@ -167,10 +169,13 @@ export async function growIndex(options: IndexGrowthOptions, workspace: Workspac
         },
       },
       {
-        y: { label: 'memory of the process', format: formatBytes },
+        y: { label: 'memory of the process', format: formatDecimalBytes },
         figures: { allocatedMemoryBytes: 'allocated', mappedMemoryBytes: 'mapped' },
       },
-      { y: { label: 'on the disk', log: true, format: formatBytes }, figures: { diskBytes: 'on the disk' } },
+      {
+        y: { label: 'on the disk', log: true, format: formatDecimalBytes },
+        figures: { diskBytes: 'on the disk' },
+      },
       {
         y: { label: 's to open, all tables checked', log: true, format: formatNumber },
         figures: { checkedOpenSeconds: 'open s' },

@@ -8,7 +8,7 @@ import { LocalStore } from '../src/store/local-store.js'
 import type { GrowthCurve, GrowthSample } from './growth-curve.js'
 import { GiB, MiB, requireSpace } from './image.js'
 import { measureHere } from './peak-memory.js'
-import { formatBytes, formatNumber } from './report.js'
+import { formatBytes, formatDecimalBytes, formatNumber } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
 import { chunksPerPack, gridBytes, packIds, Scatter, storeRun, syntheticPoint } from './synthetic-runs.js'
 import { spaceAdvice, type Workspace } from './workspace.js'
@@ -104,7 +104,7 @@ export async function growMark(options: MarkGrowthOptions, workspace: Workspace)
         figures: { wallSeconds: 's', cpuSeconds: 'CPU s' },
       },
       {
-        y: { label: 'memory of the process', log: true, format: formatBytes },
+        y: { label: 'memory of the process', log: true, format: formatDecimalBytes },
         figures: { addedMemoryBytes: 'added by marking', peakMemoryBytes: 'peak' },
       },
       {

@@ -8,7 +8,7 @@ import { InlineCrew } from '../src/pack/inline-crew.js'
 import { LocalStore } from '../src/store/local-store.js'
 import type { GrowthCurve, GrowthSample } from './growth-curve.js'
 import { medianOf, secondsOf } from './measure.js'
-import { formatBytes, formatNumber } from './report.js'
+import { formatDecimalBytes, formatNumber } from './report.js'
 import { SeededBytes } from './seeded-bytes.js'
 import { startService, stopService } from './service-process.js'
 import { gridBytes, packIds, storeRun, syntheticPoint } from './synthetic-runs.js'
@@ -111,7 +111,7 @@ export async function growStart(options: StartGrowthOptions, workspace: Workspac
         },
       },
       {
-        y: { label: 'memory of the service', format: formatBytes },
+        y: { label: 'memory of the service', format: formatDecimalBytes },
         figures: { startMemoryBytes: 'when it listens', listedMemoryBytes: 'after the lists' },
       },
     ],

@@ -16,7 +16,7 @@ export const growthUsage = `growth: how cost grows with what is kept: raw figure
   --parent N         fold: extents of the largest parent (default 4000000)
   --rounds N         fold, start: of which medians count (default 3)
   --tib A,B,…        mark: TiB that runs refer to (default 1,3,10,30,100)
-  --machines A,B,…   start: machines (default 10,100,1000)
+  --machines A,B,…   start: machines (default 10,30,100,300,1000)
   --points N         start: points of each machine (default 100)
   --clients A,B,…    clients: clients at once (default 5,20,60,180)
   --load-seconds N   clients: how long they send (default 15)
@@ -62,7 +62,7 @@ export function parseGrowthOptions(args: readonly string[]): GrowthOptions {
       parent: { type: 'string', default: '4000000' },
       rounds: { type: 'string', default: '3' },
       tib: { type: 'string', default: '1,3,10,30,100' },
-      machines: { type: 'string', default: '10,100,1000' },
+      machines: { type: 'string', default: '10,30,100,300,1000' },
       points: { type: 'string', default: '100' },
       clients: { type: 'string', default: '5,20,60,180' },
       'load-seconds': { type: 'string', default: '15' },

@@ -28,7 +28,7 @@ export interface Plot {
 
 const width = 720
 const panelHeight = 250
-const margin = { left: 72, right: 16, top: 34, bottom: 46 }
+const margin = { left: 72, right: 44, top: 34, bottom: 46 }
 const colors = ['#06c', '#393', '#c60', '#939', '#999', '#066']
 
 interface Scale {

@@ -73,6 +73,13 @@ export function formatBytes(bytes: number): string {
   return bytes >= 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${bytes} B`
 }
 
+/** The same in powers of ten, for axes: `150 MB`. */
+export function formatDecimalBytes(bytes: number): string {
+  const [power, unit] =
+    bytes >= 1e9 ? [1e9, 'GB'] : bytes >= 1e6 ? [1e6, 'MB'] : bytes >= 1e3 ? [1e3, 'kB'] : [1, 'B']
+  return `${Number((bytes / power).toPrecision(3))} ${unit}`
+}
+
 /** `3.2 : 1`, or `-` where there was nothing to divide. */
 export function formatRatio(before: number, after: number): string {
   return after === 0 ? '-' : `${(before / after).toFixed(2)} : 1`

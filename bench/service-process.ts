@@ -20,7 +20,9 @@ export async function startService(repository: string): Promise<ServiceProcess> 
   const startMs = performance.now()
   const args = [everfoldMain, 'serve', '--repo', repository, '--listen', '127.0.0.1:0']
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  process.once('exit', () => child.kill('SIGKILL'))
+  const stop = (): boolean => child.kill('SIGKILL')
+  process.once('exit', stop)
+  child.once('exit', () => process.off('exit', stop))
   let stdout = ''
   let stderr = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
