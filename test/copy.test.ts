@@ -118,3 +118,33 @@ it('says which repository is missing, or is the same', async () => {
   await at.fails('REPOSITORY_NOT_FOUND', 'copy', at.repo, at.path('none'))
   await at.fails('REPOSITORY_LOCKED', 'copy', at.repo, at.repo)
 })
+
+it('brings pins, also later ones, and the retention policy with the first point', async () => {
+  await backUp('web', 3)
+  const points = await at.ok('points', 'web')
+  await at.ok('retain', 'web', '--last', '50', '--save')
+  await at.ok('pin', 'web', points[0].point, '--reason', 'the audit')
+  await at.ok('copy', at.repo, to)
+  const pins = async (): Promise<unknown[]> =>
+    (await at.ok('points', 'web', '--repo', to)).map(({ pin }: { pin?: { reason: string } }) => pin?.reason)
+  expect(await pins()).toEqual(['the audit', undefined, undefined])
+  expect((await at.ok('retain', '--dry-run', '--repo', to)).machines).toMatchObject([{ machine: 'web' }])
+  // Each may have its own from then on.
+  await at.ok('retain', 'web', '--last', '2', '--save', '--dry-run', '--repo', to)
+  await at.ok('pin', 'web', points[2].point, '--reason', 'the upgrade')
+  await at.ok('pin', 'web', points[1].point, '--reason', 'there alone', '--repo', to)
+  const again = await at.ok('copy', at.repo, to)
+  expect(again.machines).toMatchObject([{ copied: [], pinned: [points[2].point] }])
+  expect(await pins()).toEqual(['the audit', 'there alone', 'the upgrade'])
+  expect((await at.ok('copy', at.repo, to)).machines).toMatchObject([{ pinned: [] }])
+})
+
+it('reads back what it copied, if it is told to', async () => {
+  await backUp('web', 2)
+  const { machines } = await at.ok('copy', at.repo, to, '--verify')
+  // All of the first point, and what the second one changed.
+  expect(machines[0].verifiedBytes).toBeGreaterThan(2 * MIB)
+  expect(machines[0].verifiedBytes).toBeLessThan(3 * MIB)
+  const more = await at.ok('copy', at.repo, to, '--verify')
+  expect(more.machines).toMatchObject([{ verifiedBytes: 0 }])
+})

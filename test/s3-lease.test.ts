@@ -49,6 +49,25 @@ describe.each([
   ['with conditional writes', true],
   ['without conditional writes', false],
 ])('A repository in a bucket %s', (_, conditionalPut) => {
+  it('is held by who does nothing, with few requests', async () => {
+    const prefix = newPrefix()
+    const [first, second] = [await open(prefix, conditionalPut), await open(prefix, conditionalPut)]
+    const held = await S3Lease.acquire(first, 'serve', QUICK)
+    const puts = (): number => first.traffic.figures.put
+    const lists = first.traffic.figures.list
+    const before = puts()
+    await expect.poll(() => puts() - before, { timeout: 60_000 }).toBeGreaterThan(4)
+    // The first time it looked whether it is alone.
+    expect(first.traffic.figures.list).toBe(lists + 1)
+    await expect(S3Lease.acquire(second, 'backup', QUICK)).rejects.toMatchObject({
+      code: 'REPOSITORY_LOCKED',
+    })
+    // Before it changes anything, it looks again.
+    await first.put('settings/000000000000', [Buffer.from('x')])
+    expect(first.traffic.figures.list).toBeGreaterThan(lists + 1)
+    await held.release()
+  })
+
   it('is held by one at a time, and free when that one is done', async () => {
     const prefix = newPrefix()
     const [first, second] = [await open(prefix, conditionalPut), await open(prefix, conditionalPut)]

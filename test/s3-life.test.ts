@@ -8,6 +8,7 @@ import { parseChainKey } from '../src/store/keys.js'
 import { ended, everfold, start } from './everfold.js'
 import { newBucket, newS3Store, useS3Service } from './s3-service.js'
 import { Served } from './server-process.js'
+import { Uploader } from './uploads.js'
 import { expectSame, Workspace } from './workspace.js'
 
 const MIB = 1024 * 1024
@@ -144,6 +145,44 @@ describe('a repository in a bucket', () => {
     }
     expect(await at.ok('points')).toHaveLength(1)
   })
+
+  it('takes uploads through the service, which go on after it was killed, and restores them after a restart', async () => {
+    const disk = random.next(24 * MIB)
+    const half = disk.length / 2
+    let served = await Served.start(at)
+    const token = served.adminToken!
+    let up = new Uploader(served, token)
+    const { session } = await up.begin('web', { disks: [{ id: 'vda', sizeBytes: disk.length }] })
+    await up.put(session, 'vda', 0, disk.subarray(0, half))
+    // What was answered is in the bucket.
+    await served.stop('SIGKILL')
+    served = await Served.start(at)
+    up = new Uploader(served, token)
+    await up.put(session, 'vda', half, disk.subarray(half))
+    const { point } = await up.commit(session)
+    await up.expectDisk('web', point, disk)
+    await at.write('vda.raw', disk)
+    const remote = ['--server', served.url]
+    const env = { ...at.options.env, EVERFOLD_TOKEN: token, EVERFOLD_REPO: undefined }
+    const run = await everfold(['backup', 'db', 'vda=vda.raw', '--json', ...remote], { ...at.options, env })
+    expect(run, run.stderr).toMatchObject({ status: 0 })
+    // Cut anew where the first upload was interrupted.
+    expect(JSON.parse(run.stdout).newBytes).toBeLessThan(MIB)
+    expect(await served.stop()).toBe(0)
+    served = await Served.start(at)
+    await new Uploader(served, token).expectDisk('web', point, disk)
+    await served.ok('/v1/jobs', token)
+    const { id } = await served.post('/v1/jobs', token, { kind: 'gc' })
+    await expect
+      .poll(async () => (await served.ok(`/v1/jobs/${id}`, token)).state, { timeout: 60_000 })
+      .toBe('succeeded')
+    await served.stop()
+    await at.expectDisk('db', 'latest', disk)
+    expect(await at.ok('verify')).toMatchObject({ ok: true, points: 2 })
+    // What the job asked of the bucket is counted.
+    const { requests } = await at.ok('stats')
+    expect(requests.map(({ job }: { job: string }) => job)).toContain('serve: gc')
+  }, 200_000)
 
   it('goes on at once after a kill, with what was committed', async () => {
     const disk = random.next(2 * MIB)

@@ -33,7 +33,7 @@ export interface BackupRequest {
   readonly disks: readonly DiskBackup[]
   readonly note?: string
   /** The point of another repository that this one is a copy of: what names and describes it stays. */
-  readonly copyOf?: Pick<PointState, 'id' | 'createdAt' | 'consistency'>
+  readonly copyOf?: Pick<PointState, 'id' | 'createdAt' | 'consistency' | 'pin'>
   readonly onProgress?: Progress
 }
 
@@ -97,6 +97,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
         id: copyOf?.id ?? newPointId(repository, head?.state),
         ...(copyOf === undefined ? {} : { createdAt: copyOf.createdAt }),
         ...(copyOf?.consistency === undefined ? {} : { consistency: copyOf.consistency }),
+        ...(copyOf?.pin === undefined ? {} : { pin: copyOf.pin }),
         ...(request.note === undefined ? {} : { note: request.note }),
         disks: plans.map((plan) => ({
           id: plan.request.id,

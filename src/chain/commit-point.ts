@@ -1,6 +1,6 @@
 import { EverfoldError } from '../errors.js'
 import { settleAll } from '../settle-all.js'
-import type { DiskState, PointState } from './chain-state.js'
+import type { DiskState, Pin, PointState } from './chain-state.js'
 import type { ExtentList } from './extent-list.js'
 import type { IngestCounts } from './ingest.js'
 import type { WorkPins } from './pins.js'
@@ -17,6 +17,7 @@ export interface PointDraft {
   readonly createdAt?: string
   readonly note?: string
   readonly consistency?: NonNullable<PointState['consistency']>
+  readonly pin?: Pin
   readonly disks: readonly {
     readonly id: string
     readonly sizeBytes: number
@@ -54,13 +55,14 @@ export async function commitPoint(
   draft: PointDraft,
   pins: WorkPins,
 ): Promise<{ readonly point: PointState; readonly index: number }> {
-  const { machine, base, id, note, consistency, figures } = draft
+  const { machine, base, id, note, consistency, pin, figures } = draft
   const disks = await settleAll(draft.disks.map((disk) => writeDisk(repository, machine, disk, pins)))
   const point: PointState = {
     id,
     createdAt: draft.createdAt ?? new Date(repository.environment.now()).toISOString(),
     ...(note === undefined ? {} : { note }),
     ...(consistency === undefined ? {} : { consistency }),
+    ...(pin === undefined ? {} : { pin }),
     disks: disks.map((disk) => disk.state),
     ...figures,
     storedBytes: figures.storedBytes + disks.reduce((sum, disk) => sum + disk.writtenBytes, 0),

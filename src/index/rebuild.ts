@@ -8,8 +8,8 @@ import { bundlesPrefix, packsPrefix } from '../store/keys.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChunkIndex } from './chunk-index.js'
 
-/** Directories that are read at once. */
-const READS_IN_FLIGHT = 8
+/** Directories that are read at once: in a bucket, that is waiting, and there is a request for each pack. */
+const READS_IN_FLIGHT = 32
 
 export interface RebuildResult {
   readonly packs: number

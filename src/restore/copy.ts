@@ -5,8 +5,10 @@ import type { Repository } from '../chain/repository.js'
 import { EverfoldError } from '../errors.js'
 import { type ByteExtent, ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
+import { bringPins, bringPolicy } from './copy-pins.js'
 import { DiskReader } from './disk-reader.js'
 import { changedRanges } from './disk-reader-diff.js'
+import { readBack } from './read-back.js'
 
 export interface CopiedMachine {
   readonly machine: string
@@ -15,9 +17,15 @@ export interface CopiedMachine {
   /** Bytes that were read from the one repository, and that the other one had to take. */
   readonly readBytes: number
   readonly storedBytes: number
+  /** Points that were there, and were pinned now as they are here. */
+  readonly pinned: readonly string[]
+  /** Bytes of the copied points that were read back and are right; null: that was not wanted. */
+  readonly verifiedBytes: number | null
 }
 
 export interface CopyOptions {
+  /** Reads back from the other repository what the copied points brought. */
+  readonly verify?: boolean
   /** Called before each point, and as its bytes are done. */
   readonly onPoint?: (point: string) => void
   readonly onProgress?: Progress
@@ -26,8 +34,10 @@ export interface CopyOptions {
 /**
  * Brings the points of a machine that came after those which are there already to another repository, oldest first, with their names
  * and times. Each is a backup like any other: chunks that are there are not sent, what is read was checked against its hash, and a
- * point is there whole or not at all. Cut short, it goes on where it was.
- * @throws CONFLICT if the machine has other points there; MACHINE_UNKNOWN; and as {@link DiskReader.read} and {@link backUp}
+ * point is there whole or not at all. Cut short, it goes on where it was. Pins come along, also later ones; a machine's retention policy comes with
+ * its first point.
+ * @throws CONFLICT if the machine has other points there; MACHINE_UNKNOWN; DATA_DAMAGED also for what cannot be read back; and as
+ *         {@link DiskReader.read} and {@link backUp}
  */
 export async function copyMachine(
   from: Repository,
@@ -38,17 +48,31 @@ export async function copyMachine(
   const copied: string[] = []
   let readBytes = 0
   let storedBytes = 0
+  let verifiedBytes = 0
+  const first = await from.chains.get(machine)
+  if ((await to.chains.find(machine)) === undefined) await bringPolicy(to, first.state)
   for (;;) {
     const head = await from.chains.get(machine)
     const there = await to.chains.find(machine)
     const next = nextToCopy(machine, head.state.points, there?.state.points ?? [])
     const point = head.state.points[next]
-    if (point === undefined) return { machine, copied, readBytes, storedBytes }
+    if (point === undefined) break
     options.onPoint?.(point.id)
     const result = await copyPoint(from, to, head, next, there, options.onProgress)
     copied.push(result.point)
     readBytes += result.readBytes
     storedBytes += result.storedBytes
+    if (options.verify === true)
+      verifiedBytes += await readBack(to, machine, result.point, options.onProgress)
+  }
+  const pinned = await bringPins(from, to, machine)
+  return {
+    machine,
+    copied,
+    readBytes,
+    storedBytes,
+    pinned,
+    verifiedBytes: options.verify === true ? verifiedBytes : null,
   }
 }
 
@@ -99,8 +123,8 @@ async function copyPoint(
       const isNew = newest?.disks.some(({ id }) => id === disk.id) !== true
       disks.push({ id: disk.id, source: sourceOf(now), changed, ...(isNew && { chunker: disk.chunker }) })
     }
-    const { id, createdAt, consistency, note } = point
-    const copyOf = { id, createdAt, ...(consistency && { consistency }) }
+    const { id, createdAt, consistency, pin, note } = point
+    const copyOf = { id, createdAt, ...(consistency && { consistency }), ...(pin && { pin }) }
     return await backUp(to, {
       machine,
       disks,

@@ -50,6 +50,8 @@ export const LEASE_TIMES: LeaseTimes = {
 /** Claims that are left for whoever gets a listing that is not up to date; the first of all is kept for ever. */
 const CLAIMS_KEPT = 100
 const CLAIMS_MAX = 400
+/** Of so many beats, one is sent while nothing is changed. */
+const IDLE_BEATS = 2
 /** How often the first of two that wait for each other looks again. */
 const GIVE_WAY_TRIES = 5
 
@@ -68,7 +70,11 @@ export class S3Lease {
   readonly #olderKeys: readonly string[]
   #timer: NodeJS.Timeout | undefined
   #beats = 0
+  #idleBeats = 0
+  /** Since the last beat: did anybody want to change anything? */
+  #wasAsked = true
   #renewed: Moment
+  #hasRenewed = false
   #lost: EverfoldError | undefined
 
   private constructor(
@@ -126,13 +132,27 @@ export class S3Lease {
   #start(): void {
     this.#timer = setInterval(() => {
       // Whoever wants to change something asks again, and is told.
-      this.#renew().catch(() => undefined)
+      this.#beat().catch(() => undefined)
     }, this.#times.heartbeatMs)
     this.#timer.unref()
     this.#store.requests.guard = { isFresh: () => this.#isFresh(), check: () => this.#check() }
   }
 
+  /** While nothing is changed, it is enough that others see that we live: seldom, and without looking for them. */
+  async #beat(): Promise<void> {
+    const isIdle = !this.#wasAsked
+    this.#wasAsked = false
+    if (!isIdle) {
+      this.#idleBeats = 0
+      await this.#renew()
+    } else if (++this.#idleBeats % IDLE_BEATS === 0)
+      await this.#renewing.run('', async () => {
+        if (this.#lost === undefined) await this.#write()
+      })
+  }
+
   #isFresh(): boolean {
+    this.#wasAsked = true
     return this.#lost === undefined && elapsedMs(this.#renewed) < this.#times.freshMs
   }
 
@@ -145,9 +165,9 @@ export class S3Lease {
     await this.#renewing.run('', async () => {
       if (this.#lost !== undefined) throw this.#lost
       // Another may have renewed it while we waited.
-      if (this.#beats > 0 && elapsedMs(this.#renewed) < this.#times.heartbeatMs / 2) return
+      if (this.#hasRenewed && elapsedMs(this.#renewed) < this.#times.heartbeatMs / 2) return
       const began = thisMoment()
-      await writeClaim(this.#store, this.#key, encodeClaim({ ...this.#body, beat: ++this.#beats }), false)
+      await this.#write()
       const { highest } = await readClaims(this.#store, claimKey(this.#epoch))
       if (highest > this.#epoch) {
         clearInterval(this.#timer)
@@ -155,7 +175,12 @@ export class S3Lease {
         throw this.#lost
       }
       this.#renewed = began
+      this.#hasRenewed = true
     })
+  }
+
+  async #write(): Promise<void> {
+    await writeClaim(this.#store, this.#key, encodeClaim({ ...this.#body, beat: ++this.#beats }), false)
   }
 
   /** Old claims go, many at a time and seldom. */
