@@ -98,7 +98,9 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
       releasing.push(() => requestLog.add(command, opened, bucket.traffic))
       const before = await readCacheState(folder)
       const looksNow = options.lookAtBucket === true || !isRecent(before?.lookedAt)
-      bucket.conditionalPut = before?.conditionalPut ?? (await probeConditionalPut(bucket))
+      // Some services honour conditions only while a bucket keeps no versions, which may change.
+      bucket.conditionalPut =
+        before === undefined || looksNow ? await probeConditionalPut(bucket) : before.conditionalPut
       const lease = await S3Lease.acquire(bucket, command)
       bucket.requests.bePatient()
       releasing.push(() => lease.release())
