@@ -6,7 +6,7 @@ import type { Workspace } from './workspace.js'
 export const compareUsage = `--compare [NAME… | FILE…] [OPTIONS]
   Runs the benchmarks NAME (default: engine) with OPTIONS, without touching bench/results, and prints what changed by more than the noise
   against the last committed results. A FILE (*.json) was written by an earlier run: it is compared as it is.
-  Noise is the spread of the rounds, 3 % at least; 15 % for times without rounds, and 1 % for bytes and counts.`
+  Noise is the spread of the rounds, 3 % at least; 15 % for times without rounds (50 % for p99), and 1 % for bytes and counts.`
 
 /** Runs one benchmark with its options. */
 export type RunBenchmark = (name: string, args: readonly string[]) => Promise<void>

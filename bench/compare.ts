@@ -11,11 +11,14 @@ const noise = {
   rounds: 0.03,
   /** Of a figure without rounds. */
   single: 0.15,
+  /** Of one that a few slow moments make, without rounds. */
+  tail: 0.5,
   /** Bytes stored, and other counts: they hardly depend on the machine. */
   count: 0.01,
 }
 
 const timed = /([sS]econds|Ms|[pP]erSecond|[mM]emory\w*|baselineBytes|Share|\b(reads|commits))$/
+const tails = /(P99|Max)Ms$/
 const moreIsBetter = /([pP]erSecond|[lL]imitShare|[rR]atio|\bcommits)$/
 const lessIsBetter = /([sS]econds|Ms|Bytes|collectingShare|\b(failures|requests))$/
 
@@ -35,7 +38,8 @@ function noiseOf(before: Figure, after: Figure): number {
   if (size === 0) return 0
   if (!timed.test(before.path)) return noise.count
   const spreads = [before.spread, after.spread].filter((spread) => spread !== undefined)
-  return spreads.length < 2 ? noise.single : Math.max(noise.rounds, ...spreads.map((spread) => spread / size))
+  const single = tails.test(before.path) ? noise.tail : noise.single
+  return spreads.length < 2 ? single : Math.max(noise.rounds, ...spreads.map((spread) => spread / size))
 }
 
 function differenceOf(before: Figure, after: Figure): Difference {

@@ -7,8 +7,18 @@ export interface Figure {
   readonly spread: number | undefined
 }
 
-/** What describes a run instead of measuring it. `bars` repeat figures. */
-const descriptive = new Set(['benchmark', 'commit', 'machine', 'parameters', 'options', 'bars', 'rounds'])
+/** What describes a run instead of measuring it. `bars` and `curves` repeat figures. */
+const descriptive = new Set([
+  'benchmark',
+  'commit',
+  'machine',
+  'parameters',
+  'options',
+  'bars',
+  'rounds',
+  'curves',
+  'at',
+])
 
 type Json = Readonly<Record<string, unknown>>
 
