@@ -93,6 +93,27 @@ it.each(['offers', 'stream'])(
 )
 
 it.each(['offers', 'stream'])(
+  'bits flipped on the way (%s)',
+  async (transfer) => {
+    await at.write('disk', DISK)
+    let flips = 0
+    let flipAt = 4 * MIB
+    proxy.onSent = (bytes) => {
+      // Not among the headers, which are small.
+      if (flips === 4 || proxy.sentBytes < flipAt || bytes.length < 20 * KIB) return
+      flips++
+      flipAt = proxy.sentBytes + 5 * MIB
+      bytes[bytes.length >> 1]! ^= 1
+    }
+    const { point } = await through('backup', 'web1', 'vda=disk', '--transfer', transfer)
+    expect(flips).toBeGreaterThan(1)
+    expect(await pointIds()).toEqual([point])
+    await expectDisk(point, DISK)
+  },
+  5 * MINUTES_MS,
+)
+
+it.each(['offers', 'stream'])(
   'the service killed and started again while data comes (%s)',
   async (transfer) => {
     await at.write('disk', DISK)

@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest'
 
 import { encodeChainState } from '../src/chain/chain-state.js'
 import { encodeConfig } from '../src/chain/config.js'
-import { ExtentList, PackTable, ZEROS } from '../src/chain/extent-list.js'
+import { ExtentList, PackTable, SAME, ZEROS } from '../src/chain/extent-list.js'
 import { Repository } from '../src/chain/repository.js'
 import { encodeRun } from '../src/chain/run-codec.js'
+import { encodePart } from '../src/chain/session/part-codec.js'
+import { isOpen, Sessions } from '../src/chain/session/sessions.js'
 import { readSettings } from '../src/chain/settings.js'
 import { MemoryIndex } from '../src/index/memory-index.js'
 import { encodeBundleTail } from '../src/pack/bundle-format.js'
@@ -15,6 +17,7 @@ import { planDisk } from '../src/restore/plan.js'
 import { restoreDisk } from '../src/restore/restore.js'
 import { verifyRepository } from '../src/restore/verify.js'
 import { openSealedJson, sealJson } from '../src/sealed-json.js'
+import { sessionPartKey } from '../src/store/keys.js'
 import { MemoryStore } from '../src/store/memory-store.js'
 import { packBytes, packOf } from './format-samples.js'
 import { MemoryTarget } from './life.js'
@@ -54,6 +57,8 @@ describe('the example of docs/format.md', () => {
       'machines',
       'settings',
       'quarantine',
+      'sessions',
+      'sessions',
       'bundles',
     ])
   })
@@ -85,6 +90,30 @@ describe('the example of docs/format.md', () => {
     const run = encodeRun(list, 0, list.length)
     expect(key).toBe(`runs/web%201/${run.id}`)
     expect(bytes.toString('hex')).toBe(Buffer.from(run.bytes).toString('hex'))
+  })
+
+  it('shows the upload that the code makes, and that it can be gone on with', async () => {
+    const [key] = objectIn('sessions/')
+    const id = key.split('/')[1] ?? ''
+    const [partKey, bytes] = objectIn(`sessions/${id}/0`)
+    const packs = new PackTable()
+    const extents = new ExtentList(0, packs)
+    extents.append(0, 12, SAME, 0, 0)
+    extents.append(12, 4, ZEROS, 0, 0)
+    extents.append(16, 4, packs.slotOf(pack.directory.id), 0, 4)
+    const header = { series: '00112233445566ff', number: 0 }
+    const figures = { receivedBytes: 20, changedBytes: 8, newBytes: 0, storedBytes: 0 }
+    expect(partKey).toBe(sessionPartKey(id, header.series, 0))
+    expect(bytes.toString('hex')).toBe(
+      Buffer.from(encodePart(header, { disk: 0, figures, extents })).toString('hex'),
+    )
+    const { repository } = await open('bundles/')
+    const sessions = new Sessions(repository)
+    const session = await sessions.get(id)
+    if (!isOpen(session)) throw new Error('it is open')
+    const { result } = await sessions.commit(session)
+    expect(result).toMatchObject({ point: 'e5f6g7h8', kind: 'incremental', changedBytes: 8 })
+    await sessions.close()
   })
 
   it.each([...objects.keys()].filter((key) => objects.get(key)?.[0] === 0x7b))(

@@ -1,4 +1,4 @@
-import { isEverfoldError } from '../errors.js'
+import { type EverfoldError, isEverfoldError } from '../errors.js'
 import { hashesOf, isSet } from './chunk-names.js'
 import { BATCH_BYTES, encodeChunks, placeChunks, type UploadSource } from './cut-batch.js'
 import { isPassing } from './failure.js'
@@ -22,6 +22,8 @@ export interface Sending {
 
 export const REQUEST_BYTES_MAX = 64 * 1024 * 1024
 const REQUEST_BYTES_MIN = 64 * 1024
+/** Times that what was damaged on its way is sent again: after that, it is damaged here. */
+const DAMAGED_MAX = 3
 
 /**
  * Sends records until the service has acknowledged all of them. After a broken connection or a restart of the service it asks what
@@ -30,15 +32,21 @@ const REQUEST_BYTES_MIN = 64 * 1024
  */
 export async function sendRecords(sending: Sending, records: readonly StreamRecord[]): Promise<void> {
   const { session, disk, patience } = sending
+  let damaged = 0
   for (let left = records; left.length > 0; ) {
     const some = firstRecords(left, sending.limitBytes)
     try {
       await session.stream(disk, framedStream(some), patience)
       patience.progress()
+      damaged = 0
       sending.limitBytes = Math.min(REQUEST_BYTES_MAX, sending.limitBytes * 2)
       left = left.slice(some.length)
     } catch (error) {
       patience.signal?.throwIfAborted()
+      if (isDamaged(error) && ++damaged <= DAMAGED_MAX) {
+        await patience.wait(error)
+        continue
+      }
       const broken = isPassing(error) || isEverfoldError(error, 'REQUEST_TIMEOUT')
       if (!broken && !isEverfoldError(error, 'CHUNK_UNKNOWN')) throw error
       await patience.wait(error)
@@ -50,6 +58,11 @@ export async function sendRecords(sending: Sending, records: readonly StreamReco
       if (!broken) left = await namedAnew(sending, left)
     }
   }
+}
+
+/** Was it damaged on its way, and nothing of it taken? */
+function isDamaged(error: unknown): error is EverfoldError {
+  return isEverfoldError(error, 'HASH_MISMATCH', 'STREAM_INVALID') && error.details['recorded'] !== true
 }
 
 function firstRecords(records: readonly StreamRecord[], limitBytes: number): readonly StreamRecord[] {

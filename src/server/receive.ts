@@ -1,6 +1,6 @@
 import type { Session } from '../chain/session/session.js'
 import type { Upload, UploadResult } from '../chain/session/upload.js'
-import { isEverfoldError } from '../errors.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
 import { untilClosed } from './limits/places.js'
 import type { Call } from './route.js'
 import type { Service } from './service.js'
@@ -32,7 +32,16 @@ export async function receive(
     const brokeOff = isEverfoldError(error, 'CANCELLED', 'SERVICE_STOPPING', 'REQUEST_TIMEOUT')
     // Nobody is told whether that worked: the client asks what has arrived.
     await (brokeOff ? admitted.finish() : admitted.abandon()).catch(() => undefined)
-    throw error
+    throw admitted.upload.hasRecorded ? asRecorded(error) : error
   }
   return admitted.finish()
+}
+
+/** Part of what was damaged on its way may have been taken for what it was not: sending it again does not put that right. */
+function asRecorded(error: unknown): unknown {
+  if (!isEverfoldError(error, 'STREAM_INVALID', 'HASH_MISMATCH')) return error
+  return new EverfoldError(error.code, error.message, {
+    cause: error,
+    details: { ...error.details, recorded: true },
+  })
 }

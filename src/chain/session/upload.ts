@@ -68,12 +68,18 @@ export class Upload {
   #closing: Promise<void> = Promise.resolve()
   #result = { receivedBytes: 0, newBytes: 0, storedBytes: 0 }
   #ended = false
+  #hasRecorded = false
 
   constructor(parts: UploadParts) {
     this.#parts = parts
     this.#chunkSize = parts.repository.config.chunkSize
     this.#part = this.#openPart()
     parts.room.receive(1)
+  }
+
+  /** Was anything of it written down yet? It stays, whatever comes of the rest. */
+  get hasRecorded(): boolean {
+    return this.#hasRecorded
   }
 
   /** Plain bytes at an offset of the disk. They are copied. @throws what went wrong with anything so far */
@@ -229,6 +235,7 @@ export class Upload {
     const extents = disk.run.finish()
     if (extents.length > 0) {
       await this.#parts.session.addPart(this.#parts.disk, figures, extents, () => !this.#ended)
+      this.#hasRecorded = true
       this.#parts.onRecorded()
     }
     this.#open.delete(ingest)
