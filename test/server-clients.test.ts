@@ -1,8 +1,11 @@
 /** Programs that nobody here wrote read disks from the real service: curl, qemu-img and nbdkit. */
 
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, KIB, MIB, noise } from './disk-bytes.js'
@@ -189,6 +192,31 @@ describe('TLS', () => {
     const { stdout } = await execute('curl', ['-sSf', '--cacert', own.path('cert.pem'), `${tls.url}/healthz`])
     expect(JSON.parse(stdout)).toEqual({ status: 'ok' })
     await expect(execute('curl', ['-sS', `${tls.url}/healthz`])).rejects.toMatchObject({ code: 60 })
+    // Renewed: new connections get it; one that cannot be used changes nothing.
+    const fingerprint = async (): Promise<string> => {
+      const socket = connectTls({ host: '127.0.0.1', port: tls.port, rejectUnauthorized: false })
+      await once(socket, 'secureConnect')
+      const { fingerprint256 } = socket.getPeerCertificate()
+      socket.destroy()
+      return fingerprint256
+    }
+    const before = await fingerprint()
+    await execute('openssl', [
+      ...make,
+      ...names,
+      '-keyout',
+      own.path('key.pem'),
+      '-out',
+      own.path('cert.pem'),
+    ])
+    tls.signal('SIGHUP')
+    while (!tls.stderr.includes('the certificate was read again')) await sleep(20)
+    expect(await fingerprint()).not.toBe(before)
+    await execute('curl', ['-sSf', '--cacert', own.path('cert.pem'), `${tls.url}/healthz`])
+    await own.write('key.pem', Buffer.from('no key'))
+    tls.signal('SIGHUP')
+    while (!tls.stderr.includes('could not be read again')) await sleep(20)
+    await execute('curl', ['-sSf', '--cacert', own.path('cert.pem'), `${tls.url}/healthz`])
     expect(await tls.stop()).toBe(0)
     await own.fails(
       'LISTEN_FAILED',

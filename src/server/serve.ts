@@ -4,6 +4,7 @@ import { createServer as createTlsServer } from 'node:https'
 import { type AddressInfo, isIPv6 } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createSecureContext, type SecureContextOptions, Server as TlsServer } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Repository } from '../chain/repository.js'
 import { Sessions } from '../chain/session/sessions.js'
@@ -42,6 +43,8 @@ export interface RunningService {
   readonly url: string
   /** Printed once, on the first start: the only token there is. */
   readonly adminToken: string | undefined
+  /** Reads the certificate and its key again, for connections from now on. If they cannot be used, the log says so, and those before stay. */
+  reloadCertificate(): Promise<void>
   /** Takes nothing new, waits for what is running until the limit, and cuts the rest. A second call cuts at once. */
   stop(): Promise<void>
 }
@@ -125,6 +128,15 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   return {
     url,
     adminToken: first?.token,
+    reloadCertificate: async () => {
+      if (options.tls === undefined || !(server instanceof TlsServer)) return
+      try {
+        server.setSecureContext(await secretsOf(options.tls))
+        log.info('the certificate was read again')
+      } catch (error) {
+        log.error({ err: error }, 'the certificate could not be read again: the one before stays in use')
+      }
+    },
     stop: async () => {
       if (stopped !== undefined) server.closeAllConnections()
       stopping = true
@@ -191,10 +203,17 @@ async function makeServer(
   return server
 }
 
+/** @throws what the system says, or that they do not belong together */
+async function secretsOf({ certificate, key: keyFile }: TlsFiles): Promise<SecureContextOptions> {
+  const [cert, key] = await Promise.all([readFile(certificate), readFile(keyFile)])
+  const secrets = { cert, key, minVersion: 'TLSv1.2' } as const
+  createSecureContext(secrets)
+  return secrets
+}
+
 async function tlsServer(options: ServerOptions, app: RequestListener, tls: TlsFiles): Promise<Server> {
   try {
-    const [cert, key] = await Promise.all([readFile(tls.certificate), readFile(tls.key)])
-    return createTlsServer({ ...options, cert, key, minVersion: 'TLSv1.2' }, app)
+    return createTlsServer({ ...options, ...(await secretsOf(tls)) }, app)
   } catch (error) {
     throw new EverfoldError(
       'LISTEN_FAILED',

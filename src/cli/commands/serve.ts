@@ -29,6 +29,7 @@ export function addServe(program: Command): void {
 The first start prints a token for everything on standard error. It is not shown again; more tokens come from
 POST /v1/tokens or, while the service is down, from: everfold token create
 Standard error also has the log: one JSON object a line. SIGTERM and SIGINT stop the service cleanly.
+With --tls-cert, SIGHUP makes it read certificate and key again.
 Without --tls-cert, tokens and data go over the network as they are: listen on 127.0.0.1, or behind a proxy.
 docs/operations.md describes the configuration.
 
@@ -52,6 +53,11 @@ Examples:
           process.stdout.write(
             options.json === true ? `${JSON.stringify({ url })}\n` : welcome(url, adminToken),
           )
+          // In a terminal it says that the terminal is gone; without one, that there is something to read again.
+          if (tls !== undefined || !process.stdout.isTTY)
+            process.on('SIGHUP', () => {
+              service.reloadCertificate().catch(() => undefined)
+            })
           await toldToStop(() => {
             service.stop().catch(() => undefined)
           })
