@@ -10,7 +10,7 @@ import { zstdBytes } from './engine-copy.js'
 import { type Images, runRound, type Samples, type Step, steps } from './engine-round.js'
 import { formatLimits, formatLoop, formatMedians, limitRows } from './engine-summary.js'
 import { allocatedFileBytes, GiB, imagePackages, requireSpace } from './image.js'
-import { measureLimits } from './limits.js'
+import { type Limits, measureLimits } from './limits.js'
 import { measurePackages, medianOf } from './measure.js'
 import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
@@ -121,16 +121,23 @@ interface Measured {
   readonly rounds: Samples[]
 }
 
+interface AllRounds {
+  readonly measured: readonly Measured[]
+  /** Of each round: a machine that shares its hardware does not have the same ones all the time. */
+  readonly limits: readonly Limits[]
+}
+
 /** Takes all tools, and what they are held against, through all rounds. */
 async function runRounds(
   options: EngineOptions,
   images: Images,
   bystanders: Bystanders,
   scratch: string,
-): Promise<Measured[]> {
+): Promise<AllRounds> {
   const { rounds, tools, rows } = options
   const chosen = steps.filter((step) => rows.includes(step))
   const measured: Measured[] = tools.map((tool) => ({ tool, rounds: [] }))
+  const limits: Limits[] = []
   for (let round = 0; round < rounds; round += 1) {
     const named = `round ${round + 1} of ${rounds}`
     for (const { tool, rounds: samples } of chosen.length === 0 ? [] : rotate(measured, round)) {
@@ -142,8 +149,10 @@ async function runRounds(
       console.log(`${named}, ${tool.name}: ${describeSamples(sample)}${proved}`)
     }
     await bystanders.round(named)
+    // An image for tests tells no figures.
+    limits.push(await measureLimits(images.first, scratch, options.sizeGib < 0.1 ? 50 : undefined))
   }
-  return measured.filter(({ rounds: samples }) => samples.length > 0)
+  return { measured: measured.filter(({ rounds: samples }) => samples.length > 0), limits }
 }
 
 /** Runs the benchmark, prints the medians and the bars, and writes the raw figures. */
@@ -156,9 +165,9 @@ export async function runEngine(options: EngineOptions, workspace: Workspace): P
   const images: Images = { first, second, changes: await planChanges(first, changeCount, seed) }
   const bystanders = new Bystanders(options, first, workspace.scratch)
 
-  // An image for tests tells no figures.
-  const limits = await measureLimits(first, workspace.scratch, sizeGib < 0.1 ? 50 : undefined)
-  const measured = await runRounds(options, images, bystanders, workspace.scratch)
+  const all = await runRounds(options, images, bystanders, workspace.scratch)
+  const { measured } = all
+  const limits = medianOf(all.limits)
   const medians = new Map(measured.map(({ tool, rounds: list }) => [tool.name, medianOf(list)]))
   const beside = bystanders.medians
   const sizes = {
@@ -184,7 +193,7 @@ export async function runEngine(options: EngineOptions, workspace: Workspace): P
     machine: describeMachine(),
     parameters: { rounds, sizeGib, randomGib, filledShare, changes: changeCount, changeBytes, seed, rows },
     sizes: { ...sizes, zstdOfChangesBytes: zstdOfChanges },
-    limits,
+    limits: { medians: limits, rounds: all.limits },
     tools: await Promise.all(
       measured.map(async ({ tool, rounds: list }) => ({
         name: tool.name,
