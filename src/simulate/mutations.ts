@@ -281,17 +281,6 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [{ file: 'chain/session/offers.js', find: 'session.pins.pin(pack.id);', replace: ';' }],
   },
   {
-    name: 'an upload session is offered chunks that are condemned or damaged',
-    service: true,
-    edits: [
-      {
-        file: 'chain/session/offers.js',
-        find: 'catalog.mayReference(pack, chunk) &&',
-        replace: '',
-      },
-    ],
-  },
-  {
     name: 'data is acknowledged before the part that records it is written',
     service: true,
     edits: [

@@ -224,7 +224,7 @@ export function planLife(seed: number, steps: number): Life {
     steps: planned,
     service,
   }
-  while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1)))
+  while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1), service))
   return life
 }
 
@@ -239,11 +239,19 @@ const CRASHES: ReadonlySet<FaultKind> = new Set(['power cut', 'kill'])
 const SYNCS_AT_MOST = 12
 const LISTING_KINDS: ReadonlySet<FaultKind> = new Set(['empty listing', 'partial listing', 'bad listings'])
 
+/** In lives with a service: what was offered goes before it is sent, but for who was told that it is there. */
+const SEQUELS: Partial<Record<OperationKind, OperationKind>> = {
+  'upload: offer': 'delete',
+  delete: 'gc',
+  gc: 'upload: send',
+}
+
 function planStep(
   random: Random,
   weather: Weather,
   habits: readonly OperationKind[],
   previous: Step | undefined,
+  service: boolean,
 ): Step {
   // After a kill, what was visible and not durable is relied upon, and then goes.
   const isKilled = previous?.faults.some(({ kind }) => kind === 'kill') === true
@@ -252,6 +260,9 @@ function planStep(
     kind: isKilled && random.chance(0.5) ? 'backup' : random.pick(habits),
     seed: random.seed(),
   }))
+  const sequel = previous?.operations.map(({ kind }) => SEQUELS[kind]).find((kind) => kind !== undefined)
+  if (service && sequel !== undefined && random.chance(0.4))
+    operations.splice(0, 1, { kind: sequel, seed: random.seed() })
   const faults: Fault[] = []
   if (random.chance(weather.faulty))
     for (let i = random.between(1, random.chance(0.2) ? 3 : 1); i > 0; i--) {

@@ -76,6 +76,8 @@ export class UploadClient {
   isCommitted = false
   /** It was dropped, or so much time went by that it may have been. */
   mayBeGone = false
+  /** When it last had an answer about its session. */
+  usedMs = 0
   /** Requests under way; one that must be alone. */
   running = 0
   isExclusive = false

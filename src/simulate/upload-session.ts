@@ -50,9 +50,11 @@ export async function findSession(
   client: UploadClient,
 ): Promise<Session | SessionDone | undefined> {
   if (client.session === undefined) return undefined
+  const askedMs = world.elapsedMs
   try {
     const found = await service.sessions.get(client.session)
     if (isOpen(found)) {
+      client.usedMs = askedMs
       for (const number of client.disks.keys())
         await client.arrived(service.sessions, found, number, world.isRotten || world.hadBadListing)
       return found

@@ -1,5 +1,5 @@
 import { lackingOf } from '../chain/session/offers.js'
-import { isOpen } from '../chain/session/sessions.js'
+import { isOpen, SESSION_EXPIRY_MS } from '../chain/session/sessions.js'
 import { isEverfoldError } from '../errors.js'
 import { live } from './backups.js'
 import { SimulationFailure } from './failure.js'
@@ -126,11 +126,10 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
 
   'upload: sweep': async (task) => {
     const { world, service, random, alone } = task
-    const isLong = random.chance(0.4)
-    if (isLong) {
-      for (const client of world.clients) client.mayBeGone = true
-      world.sleep(LONG_MS)
-    }
+    const isLong = random.chance(0.3)
+    world.sleep(isLong ? LONG_MS : random.pick([0, LONG_MS * 0.6]))
+    for (const client of world.clients)
+      client.mayBeGone ||= world.elapsedMs - client.usedMs > SESSION_EXPIRY_MS
     task.say(isLong ? 'after a day' : '')
     await service.sessions.sweep()
     if (!isLong || !alone || world.sessions.length > 0) return
@@ -186,8 +185,10 @@ async function begin(task: UploadTask, client: UploadClient): Promise<void> {
     `${client.machine.name} ${client.request.disks.map(({ id, content }) => `${id}:${content ?? ''}`).join()}`,
   )
   client.running++
+  const askedMs = world.elapsedMs
   try {
     const { session } = await create(service, client)
+    client.usedMs = askedMs
     if (!isOpen(session))
       throw new SimulationFailure(`${told(client)} was committed before anything was sent`)
     task.say(

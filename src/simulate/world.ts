@@ -98,6 +98,11 @@ export class World {
     random: (length: number): Uint8Array => this.#entropy.bytes(length),
   }
 
+  /** Milliseconds since the world began. */
+  get elapsedMs(): number {
+    return this.#monotonicMs
+  }
+
   /** So much time goes by. */
   sleep(ms: number): void {
     this.#monotonicMs += ms
