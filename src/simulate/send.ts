@@ -80,7 +80,9 @@ export async function send(
           await (random.chance(0.7) ? admitted.finish() : admitted.abandon())
           return
         }
-        const some = chunks.slice(at, at + random.between(1, RECORD_CHUNKS_MAX))
+        const isKnown = isOffered(client, disk, chunks[at])
+        const next = chunks.slice(at, at + random.between(1, RECORD_CHUNKS_MAX))
+        const some = leading(next, (chunk) => isOffered(client, disk, chunk) === isKnown)
         if (isWrong) at += await sendNoise(upload, some, random)
         else at += await sendSome(service, client, upload, disk, some, random)
       }
@@ -114,11 +116,9 @@ async function sendSome(
   const start = chunks[0]?.start ?? 0
   const isZero = (span: Span): boolean =>
     !disk.bytes.subarray(span.start, span.end).some((byte) => byte !== 0)
-  const isOffered = (span: Span): boolean => client.offered.has(nameOf(disk, span))
-  const known = leading(chunks, isOffered)
-  if (known.length > 0 && random.chance(0.8)) {
-    await sendKnown(service, client, upload, disk, known)
-    return known.length
+  if (isOffered(client, disk, chunks[0]) && random.chance(0.8)) {
+    await sendKnown(service, client, upload, disk, chunks)
+    return chunks.length
   }
   const zero = leading(chunks, isZero)
   if (zero.length > 0 && random.chance(0.7)) {
@@ -199,6 +199,10 @@ function named(
     lengths: Uint32Array.from(chunks, (chunk) => chunk.end - chunk.start),
     hashes: Buffer.concat(chunks.map((chunk) => hashOf(disk, chunk))),
   }
+}
+
+function isOffered(client: UploadClient, disk: UploadedDisk, chunk: Span | undefined): boolean {
+  return chunk !== undefined && client.offered.has(nameOf(disk, chunk))
 }
 
 function leading(chunks: readonly Span[], holds: (chunk: Span) => boolean): readonly Span[] {

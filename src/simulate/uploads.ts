@@ -20,6 +20,8 @@ import {
 } from './upload-session.js'
 
 const CLIENTS_MAX = 4
+/** Chunks that are offered at once. */
+const OFFERED_MAX = 40
 /** Longer than sessions, and what is known of those that were committed, are kept. */
 const LONG_MS = 25 * 3600 * 1000
 
@@ -41,7 +43,9 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
     const number = client === undefined ? 0 : random.below(client.disks.length)
     const disk = client?.disks[number]
     if (client === undefined || session === undefined || disk === undefined || disk.bytes.length === 0) return
-    const chunks = chunksOf(disk, someSpan(disk, random)).slice(0, 40)
+    const all = chunksOf(disk, { start: 0, end: disk.bytes.length })
+    const first = random.below(all.length)
+    const chunks = all.slice(first, first + random.between(1, OFFERED_MAX))
     if (chunks.length === 0) return
     const lacking = await lackingOf(
       service.repository,
