@@ -190,7 +190,7 @@ async function sendFrame(
   throw new SimulationFailure('a frame was taken whose chunk does not have its hash')
 }
 
-function named(
+export function named(
   disk: UploadedDisk,
   chunks: readonly Span[],
 ): { offsets: Float64Array; lengths: Uint32Array; hashes: Uint8Array } {

@@ -3,6 +3,7 @@ import { isOpen, SESSION_EXPIRY_MS } from '../chain/session/sessions.js'
 import { isEverfoldError } from '../errors.js'
 import { live } from './backups.js'
 import { SimulationFailure } from './failure.js'
+import { offerDrill } from './offer-drill.js'
 import type { UploadKind } from './plan.js'
 import type { Random } from './random.js'
 import { chunksOf, hashOf, nameOf, type Sending, send } from './send.js'
@@ -27,18 +28,17 @@ const LONG_MS = 25 * 3600 * 1000
 
 export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<void>>> = {
   'upload: begin': async (task) => {
-    const { world, random } = task
-    // One whose answer was lost comes again, if it has a key.
-    const again = world.clients.find((client) => client.session === undefined && client.running === 0)
-    if (again === undefined && world.clients.length >= CLIENTS_MAX) return
-    const client = again ?? (await newClient(task, random.chance(0.6) ? `key ${random.seed()}` : undefined))
-    if (client === undefined) return
-    await begin(task, client)
+    await beginSome(task)
   },
 
   'upload: offer': async (task) => {
     const { service, random } = task
-    const client = someClient(task)
+    const mayDrill = task.alone && task.faults.size === 0 && !task.world.isRotten
+    if (mayDrill && random.chance(0.2)) {
+      await offerDrill(task)
+      return
+    }
+    const client = await activeClient(task)
     const session = client && (await openSession(task, client))
     const number = client === undefined ? 0 : random.below(client.disks.length)
     const disk = client?.disks[number]
@@ -65,7 +65,7 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
 
   'upload: send': async (task) => {
     const { service, random } = task
-    const client = someClient(task)
+    const client = await activeClient(task)
     const session = client && (await openSession(task, client))
     if (client === undefined || session === undefined || client.isExclusive) return
     const sending = someSending(client, random)
@@ -76,7 +76,7 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
 
   'upload: stall': async (task) => {
     const { world, service, random } = task
-    const client = someClient(task)
+    const client = await activeClient(task)
     const session = client && (await openSession(task, client))
     if (client === undefined || session === undefined || client.isExclusive || world.sessions.length > 2)
       return
@@ -141,6 +141,17 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
     if (left.length > 0)
       throw new SimulationFailure(`a day later session ${left[0]?.session ?? ''} is still open`)
   },
+}
+
+/** One whose answer was lost comes again, if it has a key; else a new client. */
+async function beginSome(task: UploadTask): Promise<void> {
+  const { world, random } = task
+  const again = world.clients.find(
+    (client) => client.session === undefined && client.running === 0 && client.request.single !== true,
+  )
+  if (again === undefined && world.clients.length >= CLIENTS_MAX) return
+  const client = again ?? (await newClient(task, random.chance(0.6) ? `key ${random.seed()}` : undefined))
+  if (client !== undefined) await begin(task, client)
 }
 
 /** A client of a machine, whose disks are as they are now. */
@@ -219,6 +230,14 @@ async function gently(task: UploadTask, client: UploadClient, work: () => Promis
     if (isEverfoldError(error, 'SESSION_UNKNOWN') && client.mayBeGone) return
     if (!(await isOvertaken(error, task, client))) throw error
   }
+}
+
+/** A client that has a session; one is begun if there is none. */
+async function activeClient(task: UploadTask): Promise<UploadClient | undefined> {
+  const found = someClient(task)
+  if (found !== undefined) return found
+  await beginSome(task)
+  return someClient(task)
 }
 
 function someClient({ world, random }: UploadTask): UploadClient | undefined {
