@@ -1,10 +1,13 @@
 import { describe, expect, it } from 'vitest'
 
 import { flipped, packBytes, packOf, sampleChunks, tailOffset } from '../../test/format-samples.js'
+import { bundleKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
+import { encodeBundleTail } from './bundle-format.js'
 import { PackCatalog } from './catalog.js'
 import type { SealedPack } from './pack-builder.js'
 import { encodePackTail, isPresent } from './pack-format.js'
+import { Quarantine } from './quarantine.js'
 
 /** Counts what is asked of it. */
 class CountingStore extends MemoryStore {
@@ -105,6 +108,27 @@ describe('PackCatalog', () => {
     await store.put(newer.key, newer.parts)
     await store.remove(withoutFirstFrame(pack, 1).key)
     catalog.forget(id)
+    expect((await catalog.directory(id)).generation).toBe(2)
+  })
+
+  it('finds the generation that was written anew, when it saw one on its way out in a bundle', async () => {
+    const other = packOf(sampleChunks('bundled with it', [10, 20]))
+    const [first, last] = [packBytes(other), Buffer.concat(withoutFirstFrame(pack, 1).parts)]
+    const { id: bundle, bytes } = encodeBundleTail([
+      { packId: other.directory.id, generation: 0, offset: 0, length: first.length },
+      { packId: id, generation: 1, offset: first.length, length: last.length },
+    ])
+    const store = await storeWith(withoutFirstFrame(pack, 2), {
+      key: bundleKey(bundle),
+      parts: [first, last, bytes],
+    })
+    const packs = [
+      { id: other.directory.id, generation: 0 },
+      { id, generation: 1 },
+    ]
+    await new Quarantine().record(store, { condemned: [{ key: bundleKey(bundle), packs, round: 1 }] })
+    const catalog = new PackCatalog(store)
+    expect((await catalog.directory(other.directory.id)).generation).toBe(0)
     expect((await catalog.directory(id)).generation).toBe(2)
   })
 

@@ -164,7 +164,10 @@ export class PackCatalog {
 
   async #load(packId: string): Promise<PackDirectory> {
     await this.quarantine.load(this.#store)
-    const known = this.#places.get(packId)
+    const last = this.#places.get(packId)
+    // On its way out: a newer one may have been written since.
+    const isLastOut = last !== undefined && this.quarantine.isCondemned(packId, last.generation)
+    const known = isLastOut ? undefined : last
     // Most packs are objects of their own in their first generation: that costs no listing to find out.
     const isFirstOut = this.quarantine.isCondemned(packId, 0) || this.quarantine.isDamagedLater(packId)
     const likely = known ?? (isFirstOut ? undefined : ownObject(packId, 0))
