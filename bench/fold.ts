@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { PackTable } from '../src/chain/extent-list.js'
+import { PackTable } from '../src/chain/pack-table.js'
 import { Repository } from '../src/chain/repository.js'
 import type { RunRef } from '../src/chain/run-store.js'
 import { MemoryIndex } from '../src/index/memory-index.js'

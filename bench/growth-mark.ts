@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { ExtentList, PackTable } from '../src/chain/extent-list.js'
+import { ExtentList } from '../src/chain/extent-list.js'
+import { PackTable } from '../src/chain/pack-table.js'
 import { Repository } from '../src/chain/repository.js'
 import { MemoryIndex } from '../src/index/memory-index.js'
 import { allHeads, markHeads } from '../src/merge/live.js'

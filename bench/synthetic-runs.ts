@@ -1,5 +1,6 @@
 import type { DiskState, PointState } from '../src/chain/chain-state.js'
-import { ExtentList, type PackTable } from '../src/chain/extent-list.js'
+import { ExtentList } from '../src/chain/extent-list.js'
+import type { PackTable } from '../src/chain/pack-table.js'
 import type { Repository } from '../src/chain/repository.js'
 import { type RunRef, writeRun } from '../src/chain/run-store.js'
 import { bytesToHex } from '../src/checksum.js'

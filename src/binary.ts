@@ -5,6 +5,9 @@ export class MalformedError extends Error {
   override readonly name = 'MalformedError'
 }
 
+/** A number of up to 53 bits has eight groups of seven. */
+const VARINT_BYTES_MAX = 8
+
 export class BinaryWriter {
   #bytes: Uint8Array<ArrayBuffer>
   #view: DataView
@@ -21,7 +24,7 @@ export class BinaryWriter {
 
   u8(value: number): void {
     const at = this.#grow(1)
-    this.#view.setUint8(at, value)
+    this.#bytes[at] = value
   }
 
   u16(value: number): void {
@@ -43,12 +46,16 @@ export class BinaryWriter {
 
   /** LEB128: seven bits a byte, least significant first; up to 2^53 - 1. */
   varint(value: number): void {
+    let at = this.#grow(VARINT_BYTES_MAX)
     let rest = value
-    while (rest >= 0x80) {
-      this.u8((rest % 0x80) | 0x80)
+    // Bit operations take 31 bits, and are several times as fast.
+    while (rest > 0x7fff_ffff) {
+      this.#bytes[at++] = (rest % 0x80) | 0x80
       rest = Math.floor(rest / 0x80)
     }
-    this.u8(rest)
+    for (; rest >= 0x80; rest >>= 7) this.#bytes[at++] = (rest & 0x7f) | 0x80
+    this.#bytes[at++] = rest
+    this.#length = at
   }
 
   /** A signed integer, zigzag-coded so that small magnitudes stay short. */
@@ -98,7 +105,7 @@ export class BinaryReader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1))
+    return this.#bytes[this.#take(1)] ?? 0
   }
 
   u16(): number {
@@ -117,13 +124,15 @@ export class BinaryReader {
   }
 
   varint(): number {
-    let value = 0
-    let scale = 1
-    for (let length = 1; length <= 8; length++) {
+    const first = this.u8()
+    if (first < 0x80) return first
+    let value = first & 0x7f
+    let scale = 0x80
+    for (let length = 2; length <= VARINT_BYTES_MAX; length++) {
       const byte = this.u8()
       value += (byte & 0x7f) * scale
       if (byte < 0x80) {
-        if (byte === 0 && length > 1) throw new MalformedError('a number is not in its shortest form')
+        if (byte === 0) throw new MalformedError('a number is not in its shortest form')
         if (!Number.isSafeInteger(value)) throw new MalformedError('a number is over 2^53')
         return value
       }

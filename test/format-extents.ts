@@ -1,7 +1,8 @@
 /** Extent lists against a model: what each byte of a small disk holds. */
 
 import fc from 'fast-check'
-import { ExtentList, PackTable, ZEROS } from '../src/chain/extent-list.js'
+import { ExtentList, ZEROS } from '../src/chain/extent-list.js'
+import { PackTable } from '../src/chain/pack-table.js'
 
 /** In the model: nothing is known of the byte. */
 export const GAP = -2

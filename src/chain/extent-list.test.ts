@@ -11,7 +11,8 @@ import {
   sampleExtents,
   samplePacks,
 } from '../../test/format-extents.js'
-import { ExtentList, PackTable, ZEROS } from './extent-list.js'
+import { ExtentList, ZEROS } from './extent-list.js'
+import { PackTable } from './pack-table.js'
 
 const anyList = fc
   .record({ extents: sampleExtents, stride: anyStride })

@@ -1,8 +1,9 @@
 import { EverfoldError } from '../errors.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
-import { type ExtentList, PackTable } from './extent-list.js'
+import { type ExtentList } from './extent-list.js'
 import { type Layer, overlayAll } from './overlay.js'
+import { PackTable } from './pack-table.js'
 import type { WorkPins } from './pins.js'
 import { readRun } from './run-store.js'
 

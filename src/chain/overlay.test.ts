@@ -11,8 +11,9 @@ import {
   sampleExtents,
   samplePacks,
 } from '../../test/format-extents.js'
-import { ExtentList, PackTable } from './extent-list.js'
+import { ExtentList } from './extent-list.js'
 import { overlay, overlayAll } from './overlay.js'
+import { PackTable } from './pack-table.js'
 
 const anyEnd = fc.oneof(fc.constant(Infinity), fc.nat(DISK_BYTES))
 

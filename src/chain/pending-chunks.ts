@@ -1,6 +1,6 @@
 import { HASH_BYTES } from '../index/chunk-index.js'
 import type { PackDirectory } from '../pack/pack-format.js'
-import type { PackTable } from './extent-list.js'
+import type { PackTable } from './pack-table.js'
 
 /**
  * New chunks of a session that the index does not know yet, so that a session finds its own repetitions. Each new chunk gets

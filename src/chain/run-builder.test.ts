@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { complaintAbout } from '../../test/format-extents.js'
-import { PackTable, ZEROS } from './extent-list.js'
+import { ZEROS } from './extent-list.js'
+import { PackTable } from './pack-table.js'
 import { RunBuilder } from './run-builder.js'
 
 const [A, B] = ['a'.repeat(64), 'b'.repeat(64)] as const

@@ -1,5 +1,6 @@
-import { ExtentList, type PackTable, SAME, ZEROS } from './extent-list.js'
+import { ExtentList, SAME, ZEROS } from './extent-list.js'
 import { overlay } from './overlay.js'
+import type { PackTable } from './pack-table.js'
 
 /** Collects what a session learns of one disk, in any order, into the extents of its run. */
 export class RunBuilder {
@@ -69,7 +70,7 @@ export class RunBuilder {
     const out = new ExtentList(list.stride, list.packs, list.length)
     for (let i = 0; i < list.length; i++) {
       const slot = list.pack[i] ?? ZEROS
-      const pack = slot < 0 ? slot : this.#packs.slotOf(this.#packs.idOf(slot))
+      const pack = slot < 0 ? slot : this.#packs.firstOf(slot)
       out.append(list.startOf(i), list.size[i] ?? 0, pack, list.chunk[i] ?? 0, list.skip[i] ?? 0)
     }
     return out

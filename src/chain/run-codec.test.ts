@@ -5,7 +5,8 @@ import { anyStride, complaintAbout, listOf, sampleExtents, samplePacks } from '.
 import { flipped } from '../../test/format-samples.js'
 import { BinaryWriter, MalformedError } from '../binary.js'
 import { bytesToHex, sha256, sha256Hex } from '../checksum.js'
-import { ExtentList, PackTable, ZEROS } from './extent-list.js'
+import { ExtentList, ZEROS } from './extent-list.js'
+import { PackTable } from './pack-table.js'
 import { decodeRun, encodeRun } from './run-codec.js'
 
 const [A, B] = ['a'.repeat(64), 'b'.repeat(64)] as const

@@ -1,7 +1,8 @@
 import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
-import { bytesToHex, hexToBytes, sha256 } from '../checksum.js'
+import { bytesToHex, SHA256_BYTES, sha256 } from '../checksum.js'
 import { PACK_CHUNKS_MAX } from '../pack/pack-format.js'
-import { ExtentList, type PackTable, ZEROS } from './extent-list.js'
+import { ExtentList, ZEROS } from './extent-list.js'
+import type { PackTable } from './pack-table.js'
 
 /*
  * A run segment, format 1: extents of one disk within a range. Numbers little-endian or LEB128 ("v", signed: zigzag "s").
@@ -51,7 +52,7 @@ export function encodeRun(list: ExtentList, from: number, to: number): EncodedRu
   out.u16(0)
   out.u32(list.stride)
   out.varint(packs.length)
-  for (const pack of packs) out.bytes(hexToBytes(list.packs.idOf(pack)))
+  for (const pack of packs) out.bytes(list.packs.bytesOf(pack))
   out.varint(to - from)
   let end = 0
   let lastPack = 0
@@ -119,7 +120,7 @@ export function decodeRun(bytes: Uint8Array, id: string, packs: PackTable): Exte
   const stride = reader.u32()
   const slots: number[] = []
   const packCount = reader.varint()
-  for (let i = 0; i < packCount; i++) slots.push(packs.slotOf(bytesToHex(reader.bytes(32))))
+  for (let i = 0; i < packCount; i++) slots.push(packs.slotOfBytes(reader.bytes(SHA256_BYTES)))
   const count = reader.varint()
   if (count > reader.remaining) throw new MalformedError('it counts more extents than it holds')
   if (new Set(slots).size !== slots.length) throw new MalformedError('it names a pack twice')

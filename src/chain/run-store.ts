@@ -4,7 +4,8 @@ import { settleAll } from '../settle-all.js'
 import { runKey } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
-import { ExtentList, PackTable, ZEROS } from './extent-list.js'
+import { ExtentList, ZEROS } from './extent-list.js'
+import { PackTable } from './pack-table.js'
 import { decodeRun, encodeRun } from './run-codec.js'
 
 /**
@@ -98,7 +99,7 @@ function sameExtents(list: ExtentList, from: number, to: number, again: ExtentLi
     const pack = list.pack[i] ?? ZEROS
     const packAgain = again.pack[j] ?? ZEROS
     if (packAgain !== ZEROS && slotOf[packAgain] === ZEROS && pack !== ZEROS) {
-      if (list.packs.idOf(pack) !== again.packs.idOf(packAgain)) return false
+      if (Buffer.compare(list.packs.bytesOf(pack), again.packs.bytesOf(packAgain)) !== 0) return false
       slotOf[packAgain] = pack
     }
     if ((packAgain === ZEROS ? ZEROS : slotOf[packAgain]) !== pack) return false

@@ -1,6 +1,7 @@
 import type { ChainState, DiskState, PointState } from '../chain/chain-state.js'
-import { ExtentList, PackTable, ZEROS } from '../chain/extent-list.js'
+import { ExtentList, ZEROS } from '../chain/extent-list.js'
 import { overlay } from '../chain/overlay.js'
+import { PackTable } from '../chain/pack-table.js'
 import type { Repository } from '../chain/repository.js'
 import { readRun } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'

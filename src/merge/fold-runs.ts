@@ -1,5 +1,6 @@
-import { ExtentList, PackTable } from '../chain/extent-list.js'
+import { ExtentList } from '../chain/extent-list.js'
 import { overlay, overlayAll } from '../chain/overlay.js'
+import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import {
   type ReadCost,

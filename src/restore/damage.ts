@@ -1,7 +1,8 @@
 import type { ChainState, DiskState } from '../chain/chain-state.js'
-import { ExtentList, PackTable, ZEROS } from '../chain/extent-list.js'
+import { ExtentList, ZEROS } from '../chain/extent-list.js'
 import { layersOf } from '../chain/flatten.js'
 import { type Layer, overlayAll } from '../chain/overlay.js'
+import { PackTable } from '../chain/pack-table.js'
 import type { Repository } from '../chain/repository.js'
 import { readSegment } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
@@ -19,7 +20,7 @@ export interface DamagedRange {
 }
 
 /** In place of a pack id: the run that would say what is here is lost. */
-const LOST = 'lost'
+const LOST = '0'.repeat(64)
 
 /** What verification found, and which parts of which points that means. */
 export class DamageMap {

@@ -1,7 +1,7 @@
 import { MalformedError } from '../binary.js'
 import { stopIfCancelled } from '../cancellation.js'
 import { decodeChainState } from '../chain/chain-state.js'
-import { PackTable } from '../chain/extent-list.js'
+import { PackTable } from '../chain/pack-table.js'
 import type { Repository } from '../chain/repository.js'
 import { decodeRun } from '../chain/run-codec.js'
 import { isEverfoldError } from '../errors.js'

@@ -1,7 +1,7 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import { readChainHead } from '../chain/chains.js'
-import { PackTable } from '../chain/extent-list.js'
+import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { readSegment, type SegmentRef } from '../chain/run-store.js'

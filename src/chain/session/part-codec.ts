@@ -1,7 +1,8 @@
 import { BinaryReader, BinaryWriter, MalformedError } from '../../binary.js'
 import { bytesToHex, hexToBytes, sha256 } from '../../checksum.js'
-import { ExtentList, type PackTable, SAME } from '../extent-list.js'
+import { ExtentList, SAME } from '../extent-list.js'
 import { overlay } from '../overlay.js'
+import type { PackTable } from '../pack-table.js'
 import { decodeRun, encodeRun } from '../run-codec.js'
 
 /*

@@ -12,7 +12,7 @@ import {
 } from '../../store/keys.js'
 import { readAgainIfDamaged } from '../../store/read-again.js'
 import type { StorePruner, StoreReader } from '../../store/store.js'
-import { PackTable } from '../extent-list.js'
+import { PackTable } from '../pack-table.js'
 import type { Repository } from '../repository.js'
 import { decodePart, type Part } from './part-codec.js'
 import { decodeBegin, decodeDone, type SessionBegin, type SessionDone } from './session-objects.js'
