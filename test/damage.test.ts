@@ -70,6 +70,19 @@ describe('a flipped bit in a pack', () => {
     expect(text.stdout).toMatch(new RegExp(`m ${first} vda: 64 KiB at byte \\d+`))
   })
 
+  it('is told by points and stats of any later process, and what a collection condemned is, too', async () => {
+    await flip(await largest('packs/'), 50_000)
+    expect((await everfold(['verify'], at.options)).status).toBe(5)
+    const [point] = await at.ok('points', 'm')
+    expect(point).toMatchObject({ point: first, damagedBytes: 64 * KIB })
+    expect(await at.ok('stats')).toMatchObject({ damagedChunks: 1, waitingBytes: 0 })
+    expect((await everfold(['stats'], at.options)).stdout).toMatch(/DAMAGED chunks +1\b/)
+    await at.ok('delete-machine', 'n', '--yes')
+    const { waitingBytes } = await at.ok('gc')
+    expect(waitingBytes).toBeGreaterThan(MIB)
+    expect(await at.ok('stats')).toMatchObject({ waitingBytes })
+  })
+
   it('fails the restore of what it is in with just the bytes that are lost, and nothing else', async () => {
     await flip(await largest('packs/'), 50_000)
     const { message, details } = await at.fails('DATA_DAMAGED', 'restore', 'm', first, 'vda=out')

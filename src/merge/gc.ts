@@ -203,13 +203,11 @@ class Collection {
     await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
     await this.#removeDue()
-    if (this.#options.dryRun !== true) {
-      await this.#finishRound()
-      await this.#sweepRuns(heads)
-      await this.#sweepStates(heads)
-      await this.#sweepJobs()
-      await this.#sweepSessions()
-    }
+    if (this.#options.dryRun !== true) await this.#finishRound()
+    await this.#sweepRuns(heads)
+    await this.#sweepStates(heads)
+    await this.#sweepJobs()
+    await this.#sweepSessions()
     const locks = await locked?.remove(heads, this.#options.signal)
     const waiting = await this.#waitingBytes(places)
     return {
@@ -485,7 +483,10 @@ class Collection {
       )
     await this.#sweepNumbers(
       { prefix: quarantinePrefix, key: quarantineKey, parse: parseQuarantineKey },
-      this.#repository.catalog.quarantine.state.number - QUARANTINE_RECORDS_KEPT,
+      // A round leaves one record more.
+      this.#repository.catalog.quarantine.state.number +
+        (this.#options.dryRun === true ? 1 : 0) -
+        QUARANTINE_RECORDS_KEPT,
     )
   }
 
@@ -507,7 +508,7 @@ class Collection {
   }
 
   async #remove(key: string, sizeBytes: number): Promise<void> {
-    await this.#repository.store.remove(key)
+    if (this.#options.dryRun !== true) await this.#repository.store.remove(key)
     this.#counts.removedObjects++
     this.#counts.removedBytes += sizeBytes
   }

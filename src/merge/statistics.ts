@@ -29,6 +29,7 @@ export interface LockStatistics {
 
 /** Figures of the whole repository. @throws STORE_FAILED, CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND */
 export async function statisticsOf(repository: Repository): Promise<Statistics> {
+  await repository.catalog.quarantine.load(repository.store)
   const accounting = await account(repository)
   const { condemned, damaged } = repository.catalog.quarantine.state
   let waitingBytes = 0
