@@ -293,24 +293,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'a part counts as written although another one has its number',
-    service: true,
-    edits: [
-      { file: 'chain/session/session.js', find: "if (answer === 'exists') {", replace: 'if (false) {' },
-    ],
-  },
-  {
-    name: 'parts that a killed service left visible are taken for durable',
-    service: true,
-    edits: [
-      {
-        file: 'chain/session/load-session.js',
-        find: 'await repository.store.settle(sessionPrefix(session.id));',
-        replace: '',
-      },
-    ],
-  },
-  {
     name: 'an upload session that was committed is committed once more',
     service: true,
     edits: [
