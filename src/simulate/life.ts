@@ -45,9 +45,11 @@ export async function live(life: Life): Promise<LifeResult> {
 async function takeStep(world: World, step: Step): Promise<void> {
   if (step.cold) await world.quietly(() => world.reopen())
   for (const fault of step.faults) if (fault.kind === 'rot') rot(world, fault)
-  const faults: ReadonlySet<FaultKind> = new Set(step.faults.map((fault) => fault.kind))
-  const company = { alone: step.operations.length === 1, faults }
   for (const session of world.sessions) for (const { kind } of step.faults) session.faults.add(kind)
+  // What went wrong with work that is held open may come to light only now: the index may be opening since then.
+  const held = world.sessions.flatMap((session) => [...session.faults])
+  const faults: ReadonlySet<FaultKind> = new Set([...step.faults.map((fault) => fault.kind), ...held])
+  const company = { alone: step.operations.length === 1, faults }
   const survived = await world.under(step.faults, step.seed, async () => {
     if (!(await opened(world, faults))) return
     await Promise.all([
