@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { REPOSITORY_FORMAT_VERSION } from '../src/chain/config.js'
 import type { ErrorCode } from '../src/errors.js'
 import { KIB, MIB, noise } from './disk-bytes.js'
 import { ended, everfold, failed, start } from './everfold.js'
@@ -287,7 +288,7 @@ describe('a source', () => {
 
 describe('a repository of a newer format', () => {
   it('is refused, whatever else is in it', async () => {
-    const text = `{"everfold":"repository","format":2,"something":"else"}`
+    const text = `{"everfold":"repository","format":${REPOSITORY_FORMAT_VERSION + 1},"something":"else"}`
     const sum = execFileSync('sha256sum', { input: text, encoding: 'utf8' }).slice(0, 64)
     await mkdir(at.path('newer'))
     await at.write('newer/everfold.json', `${text.slice(0, -1)},"sha256":"${sum}"}`)
