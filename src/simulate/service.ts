@@ -14,6 +14,8 @@ export class Service {
   readonly limit = { all: SESSIONS_MAX, own: SESSIONS_MAX }
   /** May it not have what it said it has? Where bits rot. */
   readonly mayForget: () => boolean
+  /** Does it know all that an earlier one left? A session that it comes upon later lives a day from then on. */
+  isReady = false
   #isRecovered = false
 
   constructor(repository: Repository, partBytes: number, mayForget: () => boolean) {
@@ -36,5 +38,6 @@ export class Service {
     if (this.#isRecovered) return
     this.#isRecovered = true
     await this.sessions.recover()
+    this.isReady = true
   }
 }

@@ -131,12 +131,13 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
   'upload: sweep': async (task) => {
     const { world, service, random, alone } = task
     const isLong = random.chance(0.3)
+    const knowsAll = service.isReady
     world.sleep(isLong ? LONG_MS : random.pick([0, LONG_MS * 0.6]))
     for (const client of world.clients)
       client.mayBeGone ||= world.elapsedMs - client.usedMs > SESSION_EXPIRY_MS
     task.say(isLong ? 'after a day' : '')
     await service.sessions.sweep()
-    if (!isLong || !alone || world.sessions.length > 0) return
+    if (!isLong || !knowsAll || !alone || world.sessions.length > 0) return
     const left = await service.sessions.list()
     if (left.length > 0)
       throw new SimulationFailure(`a day later session ${left[0]?.session ?? ''} is still open`)
