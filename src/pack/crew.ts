@@ -112,7 +112,8 @@ async function startThreads(size: number, atOnce: number): Promise<Piscina> {
 
 /** Threads load what `npm run build` bundled for them, from wherever this module runs: source, built or bundled. */
 export function workerFile(): string {
-  return fileURLToPath(
-    new URL(import.meta.url.replace(/\/(?:dist\/bin|(?:dist\/)?src\/pack)\/[^/]+$/, '/dist/bin/worker.cjs')),
-  )
+  const here = import.meta.url
+  const built = here.endsWith('/src/pack/crew.js') ? '../../bin/worker.cjs' : 'worker.cjs'
+  const path = here.endsWith('/src/pack/crew.ts') ? '../../dist/bin/worker.cjs' : built
+  return fileURLToPath(new URL(path, here))
 }
