@@ -140,7 +140,7 @@ it(
   async () => {
     await at.write('disk', DISK.subarray(0, 3 * MIB))
     const isCommit = (bytes: Buffer): boolean =>
-      /^POST \/v1\/sessions\/\w+\/commit /.test(bytes.toString('latin1'))
+      /^POST \/v1\/sessions\/\w+\/commit[? ]/.test(bytes.toString('latin1'))
     let restarting: Promise<void> | undefined
     proxy.onSent = (bytes) => {
       if (isCommit(bytes)) restarting ??= killAndRestart()

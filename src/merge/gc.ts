@@ -496,9 +496,13 @@ class Collection {
     for (const number of old) await this.#remove(numbered.key(number), 0)
   }
 
-  /** Records of jobs that are over: what their last one replaced, and all of the oldest; each job's last record goes last. */
+  /**
+   * Records of jobs that are over: what their last one replaced, and all of the oldest; each job's last record goes last. They are not
+   * counted: a collection that is a job itself would find more than one that is not.
+   */
   async #sweepJobs(): Promise<void> {
-    for (const key of await spentJobRecords(this.#repository.store)) await this.#remove(key, 0)
+    if (this.#options.dryRun === true) return
+    for (const key of await spentJobRecords(this.#repository.store)) await this.#repository.store.remove(key)
   }
 
   /** Parts of sessions that are no more. */
