@@ -90,7 +90,10 @@ function welcome(url: string, adminToken: string | undefined): string {
   return `Everfold listens on ${url}\n${token}\n`
 }
 
-/** Waits for the first signal; each one after it calls `hurry`. */
+/** Stopping takes seconds; a store that no longer answers must not keep the process from ending. */
+const STOP_DEADLINE_MS = 45_000
+
+/** Waits for the first signal; each one after it calls `hurry`, and the process ends before long whatever comes. */
 async function toldToStop(hurry: () => void): Promise<void> {
   const stop = new AbortController()
   const { signal } = stop
@@ -98,6 +101,12 @@ async function toldToStop(hurry: () => void): Promise<void> {
   // Registered before the other is let go of: no moment without a listener.
   process.on('SIGTERM', hurry).on('SIGINT', hurry)
   stop.abort()
+  setTimeout(() => {
+    process.stderr.write(
+      `everfold: not stopped after ${STOP_DEADLINE_MS / 1000} seconds: the store does not answer. It ends all the same; what was acknowledged is safe, and what is open goes on after the next start.\n`,
+    )
+    process.exit(1)
+  }, STOP_DEADLINE_MS).unref()
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): TlsFiles | undefined {
