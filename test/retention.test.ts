@@ -255,6 +255,11 @@ describe('bad input changes nothing', () => {
     expect(await at.listing()).toEqual(before)
   })
 
+  it.each(['0', '-1', '1.5'])('fold --keep %s is told what it takes', async (keep) => {
+    const { message } = await at.fails('ARGUMENT_INVALID', 'fold', 'm', '--keep', keep)
+    expect(message).toContain(`"${keep}" is not a whole number from 1 on`)
+  })
+
   it.each(['fold', 'delete', 'delete-machine', 'retain', 'pin', 'unpin', 'gc'])(
     'and %s shows examples to whoever asks for help',
     async (command) => {

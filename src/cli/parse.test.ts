@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseDuration, parseMachine, parseMoment, parseShare, parseWhole } from './parse.js'
+import { parseCount, parseDuration, parseMachine, parseMoment, parseShare, parseWhole } from './parse.js'
 
 const invalid = expect.objectContaining({ code: 'ARGUMENT_INVALID' })
 
@@ -21,6 +21,16 @@ describe('whole numbers', () => {
       expect(() => parseWhole(text)).toThrow(invalid)
     },
   )
+})
+
+describe('counts', () => {
+  it('are whole numbers from 1 on', () => {
+    expect(['1', '007', '9007199254740991'].map(parseCount)).toEqual([1, 7, Number.MAX_SAFE_INTEGER])
+  })
+
+  it.each(['', '0', '-1', '1.5', '9007199254740992', 'x'])('are not %j, which is told', (text) => {
+    expect(() => parseCount(text)).toThrow(`"${text}" is not a whole number from 1 on.`)
+  })
 })
 
 describe('durations', () => {

@@ -17,6 +17,13 @@ export function parseWhole(text: string): number {
   throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from 0 on.`)
 }
 
+/** A whole number from 1 on. @throws ARGUMENT_INVALID */
+export function parseCount(text: string): number {
+  const value = Number(text)
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= 1) return value
+  throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from 1 on.`)
+}
+
 /** A duration such as `2d`. @returns seconds @throws ARGUMENT_INVALID */
 export function parseDuration(text: string): number {
   const seconds = secondsIn(text)

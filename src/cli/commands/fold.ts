@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { EverfoldError } from '../../errors.js'
 import type { FoldResult } from '../../merge/fold.js'
 import { bytes } from '../output.js'
-import { parseMachine, parseWhole } from '../parse.js'
+import { parseCount, parseMachine } from '../parse.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
 
 interface FoldOptions extends CommonOptions {
@@ -14,7 +14,7 @@ export function addFold(program: Command): void {
     .command('fold')
     .description('Fold the oldest points of a machine into the next ones, until so many are left.')
     .argument('<machine>', 'its name', parseMachine)
-    .option('--keep <n>', 'how many points to keep: at least 1', parseWhole)
+    .option('--keep <n>', 'how many points to keep: at least 1', parseCount)
     .addHelpText(
       'after',
       `
