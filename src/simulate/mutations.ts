@@ -31,6 +31,8 @@ const CONDEMNED_ARE_REFERRED_TO: Mutation['edits'] = [
   },
 ]
 
+const CONDEMNED_STAY_IN_THE_INDEX = CONDEMNED_ARE_REFERRED_TO.slice(0, 1)
+
 export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'an object is not synced before it gets its name',
@@ -333,6 +335,49 @@ export const MUTATIONS: readonly Mutation[] = [
       {
         file: 'chain/session/sessions.js',
         find: 'session.lastUsedMs = this.#nowMs;',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a commit is answered before it is written down what the session became',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/sessions.js',
+        find: "const isFirst = (await store.put(sessionDoneKey(id), [encodeDone(done)])) === 'created';",
+        replace:
+          'const isFirst = true; store.put(sessionDoneKey(id), [encodeDone(done)]).catch(() => undefined);',
+      },
+    ],
+  },
+  {
+    name: 'a part number that is taken is taken for free',
+    service: true,
+    edits: [
+      { file: 'chain/session/session.js', find: "if (answer === 'exists') {", replace: 'if (false) {' },
+    ],
+  },
+  {
+    name: 'parts that a killed process left visible are taken for durable',
+    service: true,
+    edits: [
+      {
+        file: 'chain/session/load-session.js',
+        find: 'await repository.store.settle(sessionPrefix(session.id));',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'condemned chunks are offered as known',
+    // The index does not know them any more, and their pack is asked as well: that is left out as well.
+    service: true,
+    edits: [
+      ...CONDEMNED_STAY_IN_THE_INDEX,
+      {
+        file: 'chain/session/offers.js',
+        find: 'catalog.mayReference(pack, chunk) &&',
         replace: '',
       },
     ],

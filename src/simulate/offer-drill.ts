@@ -17,19 +17,20 @@ const CHUNKS_MAX = 12
 const ROUNDS = 3
 
 /**
- * A drill: a session is offered chunks that one machine alone has, that machine goes, garbage is collected, and only then the
- * session names them: it was told that they are there. The machines are the drill's own.
+ * A drill: a session is offered chunks that one machine alone has, that machine goes, garbage is collected, and only then the session
+ * sends them: by name what it was told is there. Or the machine goes first, and what is offered is condemned already. The machines are the
+ * drill's own.
  */
 export async function offerDrill({ world, service, random, say }: UploadTask): Promise<void> {
   const { repository, sessions } = service
   const bytes = random.bytes(CHUNK_BYTES * random.between(1, CHUNKS_MAX))
   const [gone, stays] = ['goes', 'stays'].map((what) => new ModelMachine(`drill ${world.drills++} ${what}`))
   if (gone === undefined || stays === undefined) return
-  say(`drill: ${gone.name}, ${stays.name}`)
+  const isCondemned = random.chance(0.5)
+  say(`drill: ${gone.name}${isCondemned ? ' before it is offered' : ''}, ${stays.name}`)
   const source = sourceOf(bytes)
   const backup = { id: 'd0', chunker: 'fixed' as const, source, changed: undefined }
   await backUp(repository, { machine: gone.name, disks: [backup] })
-
   const disk = new UploadedDisk('d0', 'fixed', bytes, undefined)
   const chunks = Array.from({ length: bytes.length / CHUNK_BYTES }, (_, i): Span => {
     return { start: i * CHUNK_BYTES, end: (i + 1) * CHUNK_BYTES }
@@ -40,21 +41,31 @@ export async function offerDrill({ world, service, random, say }: UploadTask): P
   }
   const { session } = await sessions.create('drill', request, service.limit)
   if (!isOpen(session)) throw new SimulationFailure(`${stays.name}: a new session was committed already`)
+
+  if (isCondemned) {
+    await deleteMachine(repository, gone.name)
+    await collectGarbage(repository, { deadShareMax: 0, graceRounds: 1 })
+  }
   const hashes = Buffer.concat(chunks.map((chunk) => hashOf(disk, chunk)))
   const lacking = await lackingOf(repository, session, hashes)
-  if (lacking.some((bits) => bits !== 0))
-    throw new SimulationFailure(`${stays.name}: chunks of a point were said to be lacking`)
-  await deleteMachine(repository, gone.name)
+  if (!isCondemned) {
+    if (lacking.some((bits) => bits !== 0))
+      throw new SimulationFailure(`${stays.name}: chunks of a point were said to be lacking`)
+    await deleteMachine(repository, gone.name)
+  }
   for (let round = 0; round < ROUNDS; round++)
     await collectGarbage(repository, { deadShareMax: 0, graceRounds: 0 })
 
+  const isThere = (i: number): boolean => (((lacking[i >> 3] ?? 0) >> (i & 7)) & 1) === 0
   const admitted = await sessions.upload(session, 0)
-  try {
-    await admitted.upload.known(named(disk, chunks))
-  } catch (error) {
-    await admitted.abandon()
-    throw new SimulationFailure(`${stays.name}: what was said to be there is gone: ${String(error)}`, error)
-  }
+  for (const [i, chunk] of chunks.entries())
+    try {
+      if (isThere(i)) await admitted.upload.known(named(disk, [chunk]))
+      else await admitted.upload.data(chunk.start, disk.bytes.subarray(chunk.start, chunk.end))
+    } catch (error) {
+      await admitted.abandon()
+      throw new SimulationFailure(`${stays.name}: what was said to be there is gone: ${String(error)}`, error)
+    }
   await admitted.finish()
   const { result } = await sessions.commit(session)
   stays.promise(result.point, new Map([['d0', bytes]]))

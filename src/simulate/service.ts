@@ -16,7 +16,8 @@ export class Service {
   readonly mayForget: () => boolean
   /** Does it know all that an earlier one left? A session that it comes upon later lives a day from then on. */
   isReady = false
-  #isRecovered = false
+  #hasTried = false
+  #hasFailed = false
 
   constructor(repository: Repository, partBytes: number, mayForget: () => boolean) {
     this.repository = repository
@@ -35,9 +36,21 @@ export class Service {
 
   /** Once, beside the first requests. @throws STORE_FAILED */
   async recover(): Promise<void> {
-    if (this.#isRecovered) return
-    this.#isRecovered = true
-    await this.sessions.recover()
-    this.isReady = true
+    if (this.#hasTried) return
+    this.#hasTried = true
+    try {
+      await this.sessions.recover()
+      this.isReady = true
+    } catch (error) {
+      this.#hasFailed = true
+      throw error
+    }
+  }
+
+  /** Now and then. @throws STORE_FAILED */
+  async sweep(): Promise<void> {
+    const hadFailed = this.#hasFailed
+    await this.sessions.sweep()
+    this.isReady ||= hadFailed
   }
 }

@@ -117,7 +117,8 @@ export class UploadClient {
   }
 
   /**
-   * What has arrived of a disk, one number for each byte. What was acknowledged must be there, and nothing that was not sent.
+   * What has arrived of a disk, one number for each byte. What was acknowledged must be there, and nothing that was not sent. What is said
+   * to be there is acknowledged by that: nobody sends it again.
    * @param mayLack  What was acknowledged may have to come again.
    */
   async arrived(sessions: Sessions, session: Session, number: number, mayLack: boolean): Promise<Uint8Array> {
@@ -132,6 +133,7 @@ export class UploadClient {
     for (let i = 0; i < arrived.length; i++) {
       if (arrived[i] === 1 && disk.sent[i] === 0)
         throw new SimulationFailure(`${told}: byte ${i} was never sent, and has arrived`)
+      if (arrived[i] === 1) disk.durable[i] = 1
       if (arrived[i] === 1 || durable[i] === 0) continue
       if (!mayLack) throw new SimulationFailure(`${told}: byte ${i} was acknowledged, and is lost`)
       disk.durable[i] = 0

@@ -54,6 +54,9 @@ export async function findSession(
   try {
     const found = await service.sessions.get(client.session)
     if (isOpen(found)) {
+      // Whatever became of the point: the record lies beside the session, and bits rot in there.
+      if (client.isCommitted && !world.isRotten)
+        throw new SimulationFailure(`${told(client)} was committed, and is open again`)
       client.usedMs = askedMs
       for (const number of client.disks.keys())
         await client.arrived(service.sessions, found, number, world.isRotten || world.hadBadListing)

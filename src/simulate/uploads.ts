@@ -3,6 +3,7 @@ import { isOpen, SESSION_EXPIRY_MS } from '../chain/session/sessions.js'
 import { isEverfoldError } from '../errors.js'
 import { live } from './backups.js'
 import { SimulationFailure } from './failure.js'
+import { lostAnswerDrill } from './lost-answer-drill.js'
 import { offerDrill } from './offer-drill.js'
 import type { UploadKind } from './plan.js'
 import type { Random } from './random.js'
@@ -35,7 +36,7 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
     const { service, random } = task
     const mayDrill = task.alone && task.faults.size === 0 && !task.world.isRotten
     if (mayDrill && random.chance(0.2)) {
-      await offerDrill(task)
+      await random.pick([offerDrill, offerDrill, lostAnswerDrill])(task)
       return
     }
     const client = await activeClient(task)
@@ -136,7 +137,7 @@ export const UPLOADS: Readonly<Record<UploadKind, (task: UploadTask) => Promise<
     for (const client of world.clients)
       client.mayBeGone ||= world.elapsedMs - client.usedMs > SESSION_EXPIRY_MS
     task.say(isLong ? 'after a day' : '')
-    await service.sessions.sweep()
+    await service.sweep()
     if (!isLong || !knowsAll || !alone || world.sessions.length > 0) return
     const left = await service.sessions.list()
     if (left.length > 0)

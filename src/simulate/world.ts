@@ -1,6 +1,7 @@
 import type { Repository } from '../chain/repository.js'
 import { Repository as RepositoryClass } from '../chain/repository.js'
 import { MemoryIndex } from '../index/memory-index.js'
+import type { DecideFault } from '../store/faulty-store.js'
 import { LocalStore } from '../store/local-store.js'
 import { FaultInjector } from './faults.js'
 import { ModelMachine } from './model.js'
@@ -63,6 +64,8 @@ export class World {
   /** A collection may have missed open sessions: what they brought may have to come again. */
   hadBadListing = false
   injector = this.#noFaults()
+  /** What a drill wants to go wrong, beside that. */
+  drillFault: DecideFault = () => undefined
   #scheduler: Scheduler
   #nowMs = Date.UTC(2026, 0, 1)
   #monotonicMs = 0
@@ -120,7 +123,8 @@ export class World {
       files: this.files,
       index: this.index,
       environment: this.environment,
-      decideFault: (operation, key) => this.injector.decide(operation, key),
+      decideFault: (operation, key) =>
+        this.drillFault(operation, key) ?? this.injector.decide(operation, key),
       turn: () => this.#scheduler.turn(),
       batchBytes: this.life.batchBytes,
     })

@@ -4,8 +4,11 @@ import { Clock } from '../../../test/clocked-repository.js'
 import { noise } from '../../../test/disk-bytes.js'
 import { restoreBytes } from '../../../test/memory-repository.js'
 import { MemoryIndex } from '../../index/memory-index.js'
+import { removePoints } from '../../merge/fold.js'
 import { InlineCrew } from '../../pack/inline-crew.js'
+import { type DecideFault, FaultyStore } from '../../store/faulty-store.js'
 import { MemoryStore } from '../../store/memory-store.js'
+import type { Store } from '../../store/store.js'
 import { ExtentList, ZEROS } from '../extent-list.js'
 import { Repository } from '../repository.js'
 import { type ByteRange, rangesOf, SESSION_EXTENTS_MAX, type Session } from './session.js'
@@ -14,7 +17,7 @@ import { isOpen, Sessions } from './sessions.js'
 const LIMIT = { all: 1000, own: 1000 }
 const DAY_MS = 24 * 3600 * 1000
 
-async function open(store = new MemoryStore(), clock = new Clock('2026-11-21T12:00:00Z')) {
+async function open(store: Store = new MemoryStore(), clock = new Clock('2026-11-21T12:00:00Z')) {
   if ((await store.size('everfold.json')) === undefined) await Repository.init(store, {}, clock)
   const openIndex = async (): Promise<MemoryIndex> => new MemoryIndex()
   const repository = await Repository.open({
@@ -186,4 +189,130 @@ it('a session whose beginning is damaged is dropped when it would have expired, 
   expect(await keysOf(lost.id)).toBe(0)
   expect(await keysOf(kept.id)).toBe(2)
   await sessions.close()
+})
+
+describe('what a session became', () => {
+  const DONE = /\/done$/
+
+  /** A session of a whole disk, all of which has come. */
+  async function uploaded(sessions: Sessions, disk: Uint8Array): Promise<Session> {
+    const session = await begin(sessions, 'm', disk.length)
+    await send(sessions, session, disk, [{ offset: 0, length: disk.length }])
+    return session
+  }
+
+  /** The process that a store belongs to is dead: nothing of what it began goes on. */
+  function mortal(inner: Store): { readonly store: Store; die(): void } {
+    let isDead = false
+    const store = new FaultyStore(inner, () =>
+      isDead ? { kind: 'delay', wait: () => new Promise(() => undefined) } : undefined,
+    )
+    return { store, die: () => (isDead = true) }
+  }
+
+  it('is written down before the commit is answered', async () => {
+    let isWaitedFor = true
+    let wait = (): Promise<void> => Promise.resolve()
+    const decide: DecideFault = (operation, key) =>
+      operation === 'put' && DONE.test(key) ? { kind: 'delay', wait: () => wait() } : undefined
+    const { repository } = await open(new FaultyStore(new MemoryStore(), decide))
+    const sessions = new Sessions(repository)
+    const session = await uploaded(sessions, noise('done', 5000))
+    wait = async () => {
+      for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve))
+      isWaitedFor = false
+    }
+    await sessions.commit(session)
+    expect(isWaitedFor).toBe(false)
+    await sessions.close()
+  })
+
+  it('is known to a later process, also when its point is gone by then', async () => {
+    const inner = new MemoryStore()
+    const first = mortal(inner)
+    const { repository } = await open(first.store)
+    const sessions = new Sessions(repository)
+    const disk = noise('known', 5000)
+    const session = await uploaded(sessions, disk)
+    const { result } = await sessions.commit(session)
+    first.die()
+    const second = await open(inner)
+    const other = new Sessions(second.repository)
+    const next = await begin(other, 'm', disk.length)
+    await send(other, next, disk, [{ offset: 0, length: disk.length }])
+    await other.commit(next)
+    await removePoints(second.repository, 'm', new Set([result.point]))
+    await other.close()
+    const third = new Sessions((await open(inner)).repository)
+    expect(await third.get(session.id)).toMatchObject({ result: { point: result.point } })
+    await third.close()
+  })
+
+  it.each(['error-before', 'error-after'] as const)(
+    'is told when the commit is repeated after an %s',
+    async (kind) => {
+      let faults = 0
+      const decide: DecideFault = (operation, key) =>
+        operation === 'put' && DONE.test(key) && faults++ === 0 ? { kind } : undefined
+      const { repository } = await open(new FaultyStore(new MemoryStore(), decide))
+      const sessions = new Sessions(repository)
+      const disk = noise('repeated', 5000)
+      const session = await uploaded(sessions, disk)
+      await expect(sessions.commit(session)).rejects.toMatchObject({ code: 'STORE_FAILED' })
+      const { result } = await sessions.commit(session)
+      expect((await sessions.commit(session)).result).toEqual(result)
+      expect((await repository.chains.get('m')).state.points.map(({ id }) => id)).toEqual([result.point])
+      await sessions.close()
+    },
+  )
+})
+
+describe('what an earlier process left', () => {
+  it('is looked for again while the store cannot be asked', async () => {
+    const inner = new MemoryStore()
+    const before = new Sessions((await open(inner)).repository)
+    const session = await begin(before, 'm', 5000)
+    await before.close()
+    let isDown = true
+    const down: DecideFault = (operation) =>
+      isDown && operation === 'list' ? { kind: 'error-before' } : undefined
+    const { repository, clock } = await open(new FaultyStore(inner, down))
+    const sessions = new Sessions(repository)
+    const isThere = async (): Promise<boolean> =>
+      (await inner.size(`sessions/${session.id}/begin`)) !== undefined
+    await expect(sessions.recover()).rejects.toMatchObject({ code: 'STORE_FAILED' })
+    await expect(sessions.sweep()).rejects.toMatchObject({ code: 'STORE_FAILED' })
+    isDown = false
+    await sessions.sweep()
+    expect((await sessions.list()).map((open) => open.session)).toEqual([session.id])
+    clock.nowMs += DAY_MS + 1
+    await sessions.sweep()
+    expect(await isThere()).toBe(false)
+    await sessions.close()
+  })
+
+  it('of a session that was committed is removed later, where that failed', async () => {
+    const inner = new MemoryStore()
+    let isDown = true
+    let failures = 0
+    const down: DecideFault = (operation) => {
+      if (!isDown || operation !== 'remove') return undefined
+      failures++
+      return { kind: 'error-before' }
+    }
+    const { repository } = await open(new FaultyStore(inner, down))
+    const sessions = new Sessions(repository)
+    await sessions.recover()
+    const disk = noise('removed', 5000)
+    const session = await begin(sessions, 'm', disk.length)
+    await send(sessions, session, disk, [{ offset: 0, length: disk.length }])
+    await sessions.commit(session)
+    await expect.poll(() => failures).toBeGreaterThan(0)
+    isDown = false
+    await sessions.sweep()
+    const left: string[] = []
+    for await (const { key } of inner.list(`sessions/${session.id}/`)) left.push(key)
+    expect(left).toEqual([`sessions/${session.id}/done`])
+    await sessions.close()
+  })
 })

@@ -60,8 +60,6 @@ export class Sessions {
   readonly #partBytes: number | undefined
   readonly #extentsMax: number
   readonly #loaded = new Map<string, Session>()
-  /** Committed, but that is not written down yet, or could not be: remembered as long as the process lives. */
-  readonly #unrecorded = new Map<string, SessionDone>()
   /** Sessions that are open in the store: whose they are, and since when this process knows of them. */
   readonly #open = new Map<string, { readonly owner: string; readonly sinceMs: number }>()
   /** Likewise what is left of committed ones; oldest first. */
@@ -77,6 +75,8 @@ export class Sessions {
   readonly #work = new Set<Promise<unknown>>()
   #uploads = 0
   #closed = false
+  /** Was something left that nobody looked at yet, or could nobody look? */
+  #isSomethingLeft = true
 
   constructor(repository: Repository, options: SessionsOptions = {}) {
     this.#repository = repository
@@ -88,25 +88,32 @@ export class Sessions {
 
   /**
    * Finds what an earlier process left, and finishes commits that it did not get to write down. Sessions can be used before that: each is
-   * looked for when it is asked for.
+   * looked for when it is asked for. Where it fails, {@link sweep} does it again.
    * @throws STORE_FAILED
    */
   async recover(): Promise<void> {
-    const { store } = this.#repository
-    for (const [id, kinds] of await listSessions(store))
-      if (kinds.has('done')) {
-        this.#doneSinceMs.set(id, this.#nowMs)
-        if (kinds.size > 1) await this.#turn.run(id, () => this.#clearUp(id))
-      } else if (kinds.has('begin'))
-        await this.#turn.run(id, async () => {
-          if (this.#loaded.has(id)) return
-          const begin = await readBegin(store, id)
-          if (begin === undefined) this.#damagedSinceMs.set(id, this.#nowMs)
-          if (begin === undefined || (await this.#recall(begin)) !== undefined) return
-          this.#open.set(id, { owner: begin.owner, sinceMs: this.#nowMs })
-          // Nobody can go on with what one request was to bring.
-          if (begin.single === true) await this.#drop(id)
-        })
+    // Noted first: what is left behind meanwhile is for the next time.
+    this.#isSomethingLeft = false
+    try {
+      for (const [id, kinds] of await listSessions(this.#repository.store))
+        if (kinds.has('done')) {
+          if (!this.#doneSinceMs.has(id)) this.#doneSinceMs.set(id, this.#nowMs)
+          if (kinds.size > 1) await this.#turn.run(id, () => this.#clearUp(id))
+        } else if (kinds.has('begin')) await this.#turn.run(id, () => this.#takeUp(id))
+    } catch (error) {
+      this.#isSomethingLeft = true
+      throw error
+    }
+  }
+
+  async #takeUp(id: string): Promise<void> {
+    if (this.#loaded.has(id)) return
+    const begin = await readBegin(this.#repository.store, id)
+    if (begin === undefined && !this.#damagedSinceMs.has(id)) this.#damagedSinceMs.set(id, this.#nowMs)
+    if (begin === undefined || (await this.#recall(begin)) !== undefined) return
+    if (!this.#open.has(id)) this.#open.set(id, { owner: begin.owner, sinceMs: this.#nowMs })
+    // Nobody can go on with what one request was to bring.
+    if (begin.single === true) await this.#drop(id)
   }
 
   /** Aborted when the service is about to stop: whoever reads from a client finishes with what it has. */
@@ -266,7 +273,9 @@ export class Sessions {
   /**
    * Makes the point, or tells which one was made.
    * @param sizes  sizes of disks that were not known when it began, by number
-   * @throws SESSION_BUSY, DISK_INCOMPLETE, CONFLICT, and as commitPoint: it is open as before then
+   * @returns once the point is durable, and that this session made it: a repeated commit knows that, whatever becomes of the point
+   * @throws SESSION_BUSY, DISK_INCOMPLETE, CONFLICT, and as commitPoint: it is open as before then. After STORE_FAILED and STORE_FULL
+   *         the point may have been made: a repeated commit tells
    */
   async commit(
     session: Session,
@@ -317,8 +326,9 @@ export class Sessions {
     this.#parking.abort()
   }
 
-  /** Drops what was not asked for in time. To be called every few seconds. @throws STORE_FAILED */
+  /** Drops what was not asked for in time, and looks for what is left. To be called every few seconds. @throws STORE_FAILED */
   async sweep(): Promise<void> {
+    if (this.#isSomethingLeft) await this.recover()
     const nowMs = this.#nowMs
     for (const session of this.#loaded.values())
       for (const disk of session.disks)
@@ -349,7 +359,6 @@ export class Sessions {
       if (nowMs - sinceMs <= DONE_KEPT_MS && this.#doneSinceMs.size <= DONE_KEPT_MAX) break
       await this.#turn.run(id, () => removeSession(this.#repository.store, id, false))
       this.#doneSinceMs.delete(id)
-      this.#unrecorded.delete(id)
     }
   }
 
@@ -365,9 +374,14 @@ export class Sessions {
   async #find(id: string): Promise<Session | SessionDone | undefined> {
     const loaded = this.#loaded.get(id)
     if (loaded !== undefined) return loaded
-    const done = this.#unrecorded.get(id) ?? (await readDone(this.#repository.store, id))
-    if (done !== undefined) return done
-    const begin = await readBegin(this.#repository.store, id)
+    const { store } = this.#repository
+    const done = await readDone(store, id)
+    if (done !== undefined) {
+      // A process that was killed may have left it: see StoreReader.settle.
+      await store.settle(sessionPrefix(id))
+      return done
+    }
+    const begin = await readBegin(store, id)
     if (begin === undefined) return undefined
     const recalled = await this.#recall(begin)
     if (recalled !== undefined) return recalled
@@ -390,8 +404,7 @@ export class Sessions {
     if (isLarge) await this.#largeCommits.enter()
     try {
       const result = await commitSession(this.#repository, session, await this.arrived(session), sizes)
-      session.closed = 'gone'
-      this.#record(session.begin, result)
+      await this.#record(session.begin, result)
       return result
     } finally {
       if (isLarge) this.#largeCommits.leave()
@@ -419,34 +432,33 @@ export class Sessions {
     }
   }
 
-  /** Remembers what a session became. The point is safe already, so nobody waits until that is written down. */
-  #record(begin: SessionBegin, result: PointResult): SessionDone {
-    const { environment } = this.#repository
+  /**
+   * Writes down what a session became, before anybody is told: the point may be folded away before somebody asks again. Nobody waits until
+   * what it was made of is removed.
+   */
+  async #record(begin: SessionBegin, result: PointResult): Promise<SessionDone> {
+    const { environment, store } = this.#repository
     const committedAt = new Date(environment.now()).toISOString()
-    const { session, owner } = begin
-    const done = { everfold: 'committed session', format: 1, session, owner, committedAt, result } as const
-    this.#unrecorded.set(session, done)
-    this.#doneSinceMs.set(session, this.#nowMs)
-    this.#forget(session)
+    const { session: id, owner } = begin
+    const done = {
+      everfold: 'committed session',
+      format: 1,
+      session: id,
+      owner,
+      committedAt,
+      result,
+    } as const
+    const isFirst = (await store.put(sessionDoneKey(id), [encodeDone(done)])) === 'created'
+    // One that a killed process left need not be durable.
+    if (!isFirst) await store.settle(sessionPrefix(id))
+    this.#doneSinceMs.set(id, this.#nowMs)
+    this.#forget(id)
     const over = this.#begin()
-    this.#writeDown(done)
-      .finally(over)
-      .catch(() => undefined)
+    const cleared = isFirst ? removeSession(store, id, true) : this.#clearUp(id)
+    cleared.finally(over).catch(() => {
+      this.#isSomethingLeft = true
+    })
     return done
-  }
-
-  /** Writes down what a session became, and removes what it was made of. */
-  async #writeDown(done: SessionDone): Promise<void> {
-    const { store } = this.#repository
-    try {
-      const answer = await store.put(sessionDoneKey(done.session), [encodeDone(done)])
-      // One that a killed process left need not be durable.
-      if (answer === 'exists') await store.settle(sessionPrefix(done.session))
-      await removeSession(store, done.session, true)
-      this.#unrecorded.delete(done.session)
-    } catch {
-      // A repeated commit is answered from memory, and after a restart from the chain.
-    }
   }
 
   /** Removes what a committed session was made of, where that was cut short. */
@@ -490,7 +502,10 @@ export class Sessions {
   }
 
   #unload(id: string): void {
-    this.#loaded.get(id)?.pins.end()
+    const session = this.#loaded.get(id)
+    if (session === undefined) return
+    session.closed = 'gone'
+    session.pins.end()
     this.#loaded.delete(id)
   }
 
