@@ -2,6 +2,10 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ALIGNED_BLOCK, withAlignedMemory } from './aligned-memory.js'
 import { systemErrorCode } from './errors.js'
+import { copyParts } from './parts.js'
+
+/** Fewer bytes at once are better written through the page cache. */
+export const DIRECT_BYTES_MIN = 256 * 1024
 
 /** Linux has it; elsewhere everything goes through the page cache. */
 const O_DIRECT = constants.O_DIRECT as number | undefined
@@ -33,10 +37,9 @@ export async function writeDirectly(
   offset: number,
 ): Promise<number> {
   return withAlignedMemory(async (memory) => {
-    const source = new PartsReader(parts)
     let written = 0
     for (;;) {
-      const length = source.fill(memory)
+      const length = copyParts(parts, written, memory)
       const whole = length - (length % ALIGNED_BLOCK)
       if (whole === 0) return written
       try {
@@ -55,32 +58,4 @@ export async function writeDirectly(
 function isUnsupported(error: unknown): boolean {
   const code = systemErrorCode(error)
   return code === 'EINVAL' || code === 'EOPNOTSUPP'
-}
-
-class PartsReader {
-  readonly #parts: readonly Uint8Array[]
-  #index = 0
-  #from = 0
-
-  constructor(parts: readonly Uint8Array[]) {
-    this.#parts = parts
-  }
-
-  /** Copies the next bytes. @returns how many: less than there is room for only at the end */
-  fill(into: Uint8Array): number {
-    let filled = 0
-    while (filled < into.length) {
-      const part = this.#parts[this.#index]
-      if (part === undefined) break
-      const bytes = part.subarray(this.#from, this.#from + into.length - filled)
-      into.set(bytes, filled)
-      filled += bytes.length
-      this.#from += bytes.length
-      if (this.#from === part.length) {
-        this.#index++
-        this.#from = 0
-      }
-    }
-    return filled
-  }
 }

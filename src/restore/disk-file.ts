@@ -1,8 +1,5 @@
 import type { FileHandle } from 'node:fs/promises'
-import { openDirectly, writeDirectly } from '../direct-writes.js'
-
-/** Fewer bytes at once go through the page cache. */
-const DIRECT_BYTES_MIN = 256 * 1024
+import { DIRECT_BYTES_MIN, openDirectly, writeDirectly } from '../direct-writes.js'
 
 /**
  * What goes past the page cache begins and ends at a multiple of this, so that it shares no page with what goes through it at the

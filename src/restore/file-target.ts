@@ -82,11 +82,7 @@ class NewFileTarget implements FinishableTarget {
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
-    try {
-      this.#writeBack.wrote(await this.#disk.write(bytes, offset))
-    } catch (error) {
-      throw targetFailed(this.#path, error)
-    }
+    this.#writeBack.wrote(await writeFully(this.#path, this.#disk, bytes, offset))
   }
 
   /** The file is new and has its full length: what is not written is a hole. */
@@ -167,11 +163,7 @@ export class InPlaceTarget implements FinishableTarget {
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
-    try {
-      await this.#disk.write(bytes, offset)
-    } catch (error) {
-      throw targetFailed(this.#path, error)
-    }
+    await writeFully(this.#path, this.#disk, bytes, offset)
   }
 
   async zeros(offset: number, length: number): Promise<void> {
@@ -212,6 +204,15 @@ export function refuseSmallDevice(path: string, deviceBytes: number, sizeBytes: 
     `${path} has ${deviceBytes} bytes, and the disk needs ${sizeBytes}. Nothing was written: restore to a larger device.`,
     { details: { path, deviceBytes, sizeBytes } },
   )
+}
+
+/** @returns as {@link DiskFile.write} @throws TARGET_FULL, TARGET_FAILED */
+async function writeFully(path: string, disk: DiskFile, bytes: Uint8Array, offset: number): Promise<number> {
+  try {
+    return await disk.write(bytes, offset)
+  } catch (error) {
+    throw targetFailed(path, error)
+  }
 }
 
 export function targetFailed(path: string, error: unknown): unknown {

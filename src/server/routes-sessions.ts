@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { SESSION_DISKS_MAX } from '../chain/session/new-session.js'
-import { rangesOf } from '../chain/session/session.js'
+import { arrivedOf, rangesOf } from '../chain/session/session.js'
 import { isOpen, LARGE_EXTENTS } from '../chain/session/sessions.js'
 import { createFor, noteCommitted, openOnly, sessionOf } from './its-session.js'
 import { sendJsonList } from './json-list.js'
@@ -166,8 +166,7 @@ const getReceived = route({
         call.response,
         longLists.take(call.token?.id ?? '', Math.ceil(LONG_LISTS_MAX * SHARE_OF_ONE)),
       )
-    const arrived = (await service.sessions.arrived(session))[number]
-    if (arrived === undefined) throw new RangeError('what arrived is told of every disk')
+    const arrived = arrivedOf(await service.sessions.arrived(session), number)
     await sendJsonList(rangesOf(arrived), call.pace, call.response)
     return 'sent'
   },

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { RepositoryConfig } from '../chain/config.js'
 import type { ExtentList } from '../chain/extent-list.js'
-import { missingOf, type Session } from '../chain/session/session.js'
+import { arrivedOf, missingOf, type Session } from '../chain/session/session.js'
 import type { SessionDone } from '../chain/session/session-objects.js'
 import { isOpen, type Sessions } from '../chain/session/sessions.js'
 import type { ErrorCode } from '../errors.js'
@@ -140,7 +140,7 @@ export async function describe(
       sizeBytes,
       content,
       chunker,
-      ...progressOf(found, number, arrived[number]),
+      ...progressOf(found, number, arrivedOf(arrived, number)),
     })),
   }
 }
@@ -148,9 +148,8 @@ export async function describe(
 function progressOf(
   session: Session,
   number: number,
-  arrived: ExtentList | undefined,
+  arrived: ExtentList,
 ): Pick<z.output<typeof sessionSchema>['disks'][number], 'receivedBytes' | 'missing' | 'missingTruncated'> {
-  if (arrived === undefined) return {}
   const missing: { offset: number; length: number }[] = []
   for (const part of missingOf(session.disk(number).about, arrived)) {
     if (missing.length === MISSING_RANGES_MAX)

@@ -1,7 +1,6 @@
 import type { ExtentList } from '../chain/extent-list.js'
 import type { SessionRequest } from '../chain/session/new-session.js'
-import type { Session } from '../chain/session/session.js'
-import { rangesOf } from '../chain/session/session.js'
+import { arrivedOf, rangesOf, type Session } from '../chain/session/session.js'
 import type { Sessions } from '../chain/session/sessions.js'
 import { SimulationFailure } from './failure.js'
 import type { ModelMachine, PointContent, Uncertain } from './model.js'
@@ -126,8 +125,7 @@ export class UploadClient {
     if (disk === undefined) throw new RangeError('no such disk')
     // More may be acknowledged while this is asked.
     const durable = disk.durable.slice()
-    const list = (await sessions.arrived(session))[number]
-    if (list === undefined) throw new RangeError('what arrived is told of every disk')
+    const list = arrivedOf(await sessions.arrived(session), number)
     const arrived = bytesOf(list, disk.bytes.length)
     const told = `session ${session.id} of ${this.machine.name}, disk ${disk.id}`
     for (let i = 0; i < arrived.length; i++) {

@@ -32,6 +32,9 @@ export const RESERVED_FOLDERS: readonly string[] = ['tmp', 'index', 'lock', 'aud
 
 export const repositoryKey = 'everfold.json'
 
+/** Who has, or had, a repository in a bucket: see s3-claims.ts. */
+export const claimsPrefix = 'lock/'
+
 /** Is it of a kind that repositories are made of? For a bucket or folder that may be somebody else's. */
 export function isOwnKey(key: string): boolean {
   return /^(?:everfold\.json$|(?:packs|bundles|runs|chains|settings|machines|quarantine|tokens|jobs|sessions|lock)\/)/u.test(

@@ -11,10 +11,10 @@ import {
   wrapFileSystem,
 } from '../../test/contracts/wrapped-file-system.js'
 import { ALIGNED_SLOT_BYTES } from '../aligned-memory.js'
+import { DIRECT_BYTES_MIN } from '../direct-writes.js'
 import { systemError } from '../simulate/volatile-file-system.js'
 import { type FileSystem, type OpenFile, realFileSystem } from './file-system.js'
 import { LocalStore, type LocalStoreOptions } from './local-store.js'
-import { DIRECT_BYTES_MIN } from './new-file.js'
 
 let scratch: string
 let root: string

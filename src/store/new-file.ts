@@ -1,10 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { ALIGNED_BLOCK } from '../aligned-memory.js'
-import { openDirectly, writeDirectly } from '../direct-writes.js'
+import { DIRECT_BYTES_MIN, openDirectly, writeDirectly } from '../direct-writes.js'
 import type { FileStatus, OpenFile } from './file-system.js'
-
-/** Less is written through the page cache. */
-export const DIRECT_BYTES_MIN = 256 * 1024
 
 /** A file that is being written from its beginning. Many bytes at once go past the page cache. */
 export class NewFile implements OpenFile {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import { copyParts } from '../parts.js'
 
 /** A body that is not what its headers promised: to be read again. */
 export class BodyCut extends Error {
@@ -59,17 +60,11 @@ export function md5Of(bytes: Uint8Array): string {
 /** Bytes `from` to `to` of `parts`, one after the other: a view if they lie in one part, else a copy. */
 export function gather(parts: readonly Uint8Array[], from: number, to: number): Uint8Array {
   let start = 0
-  let filled = 0
-  let joined: Uint8Array | undefined
   for (const part of parts) {
-    const first = Math.max(from - start, 0)
-    const last = Math.min(to - start, part.length)
+    if (from >= start && to <= start + part.length) return part.subarray(from - start, to - start)
     start += part.length
-    if (first >= last) continue
-    if (last - first === to - from) return part.subarray(first, last)
-    joined ??= new Uint8Array(to - from)
-    joined.set(part.subarray(first, last), filled)
-    filled += last - first
   }
-  return joined ?? new Uint8Array(0)
+  const joined = new Uint8Array(to - from)
+  copyParts(parts, from, joined)
+  return joined
 }

@@ -10,12 +10,11 @@
 
 import { randomBytes } from 'node:crypto'
 import { EverfoldError } from '../errors.js'
+import { claimsPrefix } from './keys.js'
 import { md5Of } from './s3-body.js'
 import { type ClaimBody, decodeClaim } from './s3-claim.js'
 import { hadNoEffect, sdkErrorOf } from './s3-errors.js'
 import { type S3Store, WRITE_ID } from './s3-store.js'
-
-const PREFIX = 'lock/'
 
 export interface Claim {
   readonly epoch: number
@@ -37,7 +36,7 @@ export interface Claims {
 }
 
 export function claimKey(epoch: number, nonce?: string): string {
-  return PREFIX + String(epoch).padStart(12, '0') + (nonce === undefined ? '' : `.${nonce}`)
+  return claimsPrefix + String(epoch).padStart(12, '0') + (nonce === undefined ? '' : `.${nonce}`)
 }
 
 /** Of a claim, for good: another one of the same epoch, in a copy of the bucket, has another name. */
@@ -54,7 +53,7 @@ export async function readClaims(store: S3Store, after?: string): Promise<Claims
   const keys: string[] = []
   const claims: (Claim & { readonly nonce: string | undefined })[] = []
   const free: { readonly epoch: number; readonly nonce: string | undefined }[] = []
-  for await (const { key, tag } of store.listTagged(PREFIX, after)) {
+  for await (const { key, tag } of store.listTagged(claimsPrefix, after)) {
     const parsed = parseClaimKey(key)
     if (parsed === undefined) continue
     keys.push(key)

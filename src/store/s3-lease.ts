@@ -15,6 +15,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { KeyedMutex } from '../mutex.js'
+import { claimsPrefix } from './keys.js'
 import { type ClaimBody, encodeClaim, stateOf, thisProcess } from './s3-claim.js'
 import {
   type Claim,
@@ -246,7 +247,7 @@ async function giveWay(store: S3Store, key: string, times: LeaseTimes): Promise<
 /** A holder that was silent for long may have come back before it could see our claim: then it stays the holder. */
 async function checkStillStale(store: S3Store, key: string, before: Claims): Promise<void> {
   const tags = new Map<string, string>()
-  for await (const { key: other, tag } of store.listTagged('lock/')) tags.set(other, tag ?? '')
+  for await (const { key: other, tag } of store.listTagged(claimsPrefix)) tags.set(other, tag ?? '')
   for (const claim of before.live) if (tags.get(claim.key) !== claim.tag) await retreat(store, key, claim.key)
 }
 

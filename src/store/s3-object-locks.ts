@@ -2,6 +2,7 @@ import { stopIfCancelled } from '../cancellation.js'
 import { EverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { KeyedMutex } from '../mutex.js'
+import { claimsPrefix } from './keys.js'
 import {
   isLockedKind,
   type LockState,
@@ -21,7 +22,6 @@ const NOTED_AFTER_OBJECTS = 1000
 const REMOVED_AT_ONCE = 1000
 /** How far the service's clock may be from ours, and more: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (RequestTimeTooSkewed) */
 const CLOCKS_APART_MS = 3600_000
-const CLAIMS_PREFIX = 'lock/'
 /** What claims were before they were renewed is kept for so long. */
 const CLAIMS_KEPT_MS = 3600_000
 /** When so many are refused and none is not, it is not worth going on. */
@@ -113,7 +113,7 @@ export class S3ObjectLocks implements ObjectLocks {
       const [newest, ...older] = versions
       if (newest === undefined) continue
       // Of claims, only the newest state of each counts.
-      if (key.startsWith(CLAIMS_PREFIX)) {
+      if (key.startsWith(claimsPrefix)) {
         const old = older.filter(({ modifiedMs }) => now - modifiedMs > CLAIMS_KEPT_MS)
         const isWhole = newest.isRemoval && old.length === older.length
         if (old.length > 0) due.push(removedObject(key, isWhole ? versions : old))

@@ -6,6 +6,7 @@
 
 import { EverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
+import { claimsPrefix } from './keys.js'
 import { isLockedKind } from './object-lock.js'
 import { REQUESTS_IN_FLIGHT_MAX } from './s3-settings.js'
 import type { S3Store } from './s3-store.js'
@@ -26,9 +27,6 @@ type Step =
   | { readonly kind: 'hide'; readonly key: string }
   | { readonly kind: 'right'; readonly key: string }
 
-/** Claims are the business of whoever has the repository. */
-const CLAIMS_PREFIX = 'lock/'
-
 /**
  * @param toMs  milliseconds since 1970, by the service's clock
  * @param dryRun  only counts
@@ -47,7 +45,8 @@ export async function recoverBucket(store: S3Store, toMs: number, dryRun: boolea
 
 async function* stepsFor(store: S3Store, toMs: number): AsyncGenerator<Step, void, undefined> {
   for await (const history of listHistories(store)) {
-    if (history.key.startsWith(CLAIMS_PREFIX)) continue
+    // The business of whoever has the repository.
+    if (history.key.startsWith(claimsPrefix)) continue
     const step = stepFor(history, toMs)
     if (step !== undefined) yield step
   }
@@ -143,7 +142,7 @@ const HOUR_MS = 3600_000
 export async function historyOf(store: S3Store): Promise<HourOfHistory[]> {
   const hours = new Map<number, { added: number; removed: number; overwritten: number }>()
   for await (const { key, versions } of listHistories(store)) {
-    if (key.startsWith(CLAIMS_PREFIX)) continue
+    if (key.startsWith(claimsPrefix)) continue
     for (const [i, { modifiedMs, isRemoval }] of versions.entries()) {
       const hour = Math.floor(modifiedMs / HOUR_MS)
       const counts = hours.get(hour) ?? { added: 0, removed: 0, overwritten: 0 }

@@ -4,7 +4,7 @@ import { checkFeedBase } from '../backup.js'
 import { commitPoint, overtaken, type PointResult, resultOf } from '../commit-point.js'
 import { ExtentList, SAME, ZEROS } from '../extent-list.js'
 import type { Repository } from '../repository.js'
-import { type ByteRange, missingOf, type Session } from './session.js'
+import { arrivedOf, type ByteRange, missingOf, type Session } from './session.js'
 import type { SessionBegin } from './session-objects.js'
 
 /** Missing ranges that an error names. */
@@ -47,7 +47,7 @@ export async function commitSession(
   if (begin.disks.some((disk) => disk.content === 'changes')) checkFeedBase(machine, head)
   const disks = begin.disks.map((about, number) => {
     const sizeBytes = sizes.get(number) ?? about.sizeBytes
-    const arrived = all[number] ?? fail()
+    const arrived = arrivedOf(all, number)
     const missing = [...firstOf(missingOf({ ...about, sizeBytes }, arrived), MISSING_NAMED_MAX)]
     if (missing.length > 0) throw incomplete(session.id, about.id, missing)
     const { extents, anySame } = withoutSame(arrived)
@@ -109,8 +109,4 @@ export function* firstOf<T>(all: Iterable<T>, count: number): Generator<T> {
     yield one
     if (++taken === count) return
   }
-}
-
-function fail(): never {
-  throw new RangeError('what arrived is told of every disk')
 }

@@ -23,6 +23,13 @@ export interface ByteRange {
   readonly length: number
 }
 
+/** Of the lists of all disks, as {@link Session.arrived} gives them, that of one. */
+export function arrivedOf(all: readonly ExtentList[], disk: number): ExtentList {
+  const list = all[disk]
+  if (list === undefined) throw new RangeError('what arrived is told of every disk')
+  return list
+}
+
 /** What has arrived of one disk. */
 export interface ArrivedDisk {
   readonly about: SessionDisk

@@ -1,0 +1,16 @@
+/**
+ * Copies bytes of `parts`, which lie one after the other, from byte `from` of them all on.
+ * @returns how many: less than there is room for only at their end
+ */
+export function copyParts(parts: readonly Uint8Array[], from: number, into: Uint8Array): number {
+  let start = 0
+  let filled = 0
+  for (const part of parts) {
+    if (filled === into.length) break
+    const bytes = part.subarray(Math.max(from - start, 0), Math.max(from + into.length - start, 0))
+    into.set(bytes, filled)
+    filled += bytes.length
+    start += part.length
+  }
+  return filled
+}
