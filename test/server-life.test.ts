@@ -135,7 +135,7 @@ describe('tokens', () => {
 
   it('that are wrong are answered more and more slowly', async () => {
     const times: number[] = []
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 6; i++) {
       const startMs = performance.now()
       await served.fails('UNAUTHENTICATED', '/v1/machines', 'wrong')
       times.push(performance.now() - startMs)
@@ -253,6 +253,25 @@ describe('damage', () => {
 })
 
 describe('stopping', () => {
+  it('is clean from the first moment that one can hear of it', async () => {
+    // It tells itself to end while it says where it listens: no other process could be quicker.
+    const early = `const write = process.stdout.write.bind(process.stdout)
+      process.stdout.write = (text, ...rest) => {
+        const done = write(text, ...rest)
+        if (String(text).includes('listens on')) for (const signal of ['SIGHUP', 'SIGTERM']) process.kill(process.pid, signal)
+        return done
+      }`
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(early)}`
+    const env = { ...at.options.env, EVERFOLD_REPO: undefined, NODE_OPTIONS }
+    const own = await Workspace.make()
+    const run = await ended(
+      start(['serve', '--listen', '127.0.0.1:0', '--repo', own.repo], { ...own.options, env }),
+    )
+    expect(run).toMatchObject({ status: 0, signal: null })
+    expect(run.stderr).toContain('"stopped"')
+    await own.remove()
+  })
+
   it('finishes the answers that are running, takes nothing new, and ends with 0', async () => {
     const own = await Workspace.make()
     await own.write('disk', noise('large', 24 * MIB))

@@ -80,10 +80,13 @@ export async function makeApp(service: Service): Promise<Express> {
     throw new EverfoldError('ROUTE_UNKNOWN', 'There is nothing at this address: see /openapi.json.')
   })
   // Express knows an error handler by its four parameters.
-  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) => {
+  app.use(async (error: unknown, request: Request, response: Response, _next: NextFunction) => {
     const visit = visits.get(request)
-    const { status } = fail(error, visit, request, response)
-    if (visit !== undefined) audit(service, visit, request, status).catch(() => undefined)
+    const problem = failed(error, visit, request, response)
+    // What was promised cannot be kept: only a cut connection says so.
+    if (response.headersSent) response.destroy()
+    if (visit !== undefined) await audit(service, visit, request, problem.status)
+    sendProblem(problem, request, response)
   })
   return app
 }
@@ -208,18 +211,18 @@ async function send(answer: Answer, pace: Pace, response: Response): Promise<voi
   response.status(statusOf(answer)).set('Content-Type', type).send(text)
 }
 
-/** @returns what is told of the error */
-function fail(error: unknown, visit: Visit | undefined, request: Request, response: Response): Problem {
+/** Notes what went wrong. @returns what is told of it */
+function failed(error: unknown, visit: Visit | undefined, request: Request, response: Response): Problem {
   const problem = problemOf(error, visit?.id)
   if (visit !== undefined) visit.facts['code'] = problem.code
-  const gone = request.socket.destroyed || response.destroyed
   const isTrouble = problem.status >= 500 && !AS_MEANT.includes(problem.code)
-  if (isTrouble && !gone) visit?.log.error({ request: visit.id, err: error }, 'a request failed')
-  if (response.headersSent || gone) {
-    // What was promised cannot be kept: only a cut connection says so.
-    response.destroy()
-    return problem
-  }
+  if (isTrouble && !isGone(request, response))
+    visit?.log.error({ request: visit.id, err: error }, 'a request failed')
+  return problem
+}
+
+function sendProblem(problem: Problem, request: Request, response: Response): void {
+  if (isGone(request, response)) return
   for (const header of ['ETag', 'Last-Modified', 'Content-Length']) response.removeHeader(header)
   if (problem.status === 401)
     response.set('WWW-Authenticate', 'Bearer realm="everfold", Basic realm="everfold"')
@@ -228,7 +231,10 @@ function fail(error: unknown, visit: Visit | undefined, request: Request, respon
   const text = JSON.stringify(problem)
   if (request.complete) response.send(text)
   else sendWhileReceiving(text, request, response)
-  return problem
+}
+
+function isGone(request: Request, response: Response): boolean {
+  return request.socket.destroyed || response.destroyed
 }
 
 /** How long a client that is still sending may take to see an answer that it did not wait for. */

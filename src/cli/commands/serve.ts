@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { Command } from 'commander'
 import type { OpenOptions } from '../../chain/open-repository.js'
 import { EverfoldError } from '../../errors.js'
@@ -47,18 +46,22 @@ Examples:
         config.repository === undefined ? options : { repo: config.repository, ...options },
         command,
         async (repository) => {
-          const service = await serve(repository, { listen, config, ...(tls && { tls }) })
+          // Before anybody can hear that it runs: a signal that comes at once stops it cleanly, too.
+          const told = toldToStop()
+          const starting = serve(repository, { listen, config, ...(tls && { tls }) })
+          // In a terminal it says that the terminal is gone; without one, that there is something to read again.
+          if (tls !== undefined || !process.stdout.isTTY)
+            process.on('SIGHUP', () => {
+              starting.then((service) => service.reloadCertificate()).catch(() => undefined)
+            })
+          const service = await starting
           if (service.adminToken !== undefined) process.stderr.write(`admin token: ${service.adminToken}\n`)
           const { url, adminToken } = service
           process.stdout.write(
             options.json === true ? `${JSON.stringify({ url })}\n` : welcome(url, adminToken),
           )
-          // In a terminal it says that the terminal is gone; without one, that there is something to read again.
-          if (tls !== undefined || !process.stdout.isTTY)
-            process.on('SIGHUP', () => {
-              service.reloadCertificate().catch(() => undefined)
-            })
-          await toldToStop(() => {
+          await told.first
+          told.again(() => {
             service.stop().catch(() => undefined)
           })
           await service.stop()
@@ -93,20 +96,41 @@ function welcome(url: string, adminToken: string | undefined): string {
 /** Stopping takes seconds; a store that no longer answers must not keep the process from ending. */
 const STOP_DEADLINE_MS = 45_000
 
-/** Waits for the first signal; each one after it calls `hurry`, and the process ends before long whatever comes. */
-async function toldToStop(hurry: () => void): Promise<void> {
-  const stop = new AbortController()
-  const { signal } = stop
-  await Promise.race([once(process, 'SIGTERM', { signal }), once(process, 'SIGINT', { signal })])
-  // Registered before the other is let go of: no moment without a listener.
-  process.on('SIGTERM', hurry).on('SIGINT', hurry)
-  stop.abort()
-  setTimeout(() => {
-    process.stderr.write(
-      `everfold: not stopped after ${STOP_DEADLINE_MS / 1000} seconds: the store does not answer. It ends all the same; what was acknowledged is safe, and what is open goes on after the next start.\n`,
-    )
-    process.exit(1)
-  }, STOP_DEADLINE_MS).unref()
+interface ToldToStop {
+  /** The first signal has come. */
+  readonly first: Promise<void>
+  /** Calls `hurry` at each signal after it. */
+  again(hurry: () => void): void
+}
+
+/** Listens for the signals that end a service. From the first on, the process ends before long whatever comes. */
+function toldToStop(): ToldToStop {
+  let signals = 0
+  let hurry: (() => void) | undefined
+  const first = new Promise<void>((resolve) => {
+    const onSignal = (): void => {
+      if (++signals > 1) hurry?.()
+      else {
+        setTimeout(giveUp, STOP_DEADLINE_MS).unref()
+        resolve()
+      }
+    }
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
+  })
+  return {
+    first,
+    again(callback) {
+      hurry = callback
+      if (signals > 1) callback()
+    },
+  }
+}
+
+function giveUp(): void {
+  process.stderr.write(
+    `everfold: not stopped after ${STOP_DEADLINE_MS / 1000} seconds: the store does not answer. It ends all the same; what was acknowledged is safe, and what is open goes on after the next start.\n`,
+  )
+  process.exit(1)
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): TlsFiles | undefined {
