@@ -8,6 +8,7 @@ import { BaseDisk } from './base-disk.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
 import type { ChainHead } from './chains.js'
 import { commitPoint, figuresOf, type PointResult, resultOf } from './commit-point.js'
+import { differences } from './differences.js'
 import { flattenDisk } from './flatten.js'
 import type { Ingest, IngestDisk } from './ingest.js'
 import { openIngest } from './open-ingest.js'
@@ -53,6 +54,28 @@ interface DiskPlan {
   readonly chunker: 'fixed' | 'cdc'
   /** Ranges to read, sorted and apart. */
   readonly ranges: readonly { readonly offset: number; readonly length: number }[]
+  /** Of them, only what is not as it is here. */
+  readonly base?: BaseDisk | undefined
+}
+
+/** Of the disk, each once. */
+function bytesOf({ ranges }: DiskPlan): number {
+  return ranges.reduce((sum, range) => sum + range.length, 0)
+}
+
+async function fillPlan(
+  { config: { chunkSize }, crew, batchBytes }: Repository,
+  ingest: Ingest,
+  { request: { source }, base, ranges, ingest: disk }: DiskPlan,
+  onRead: (doneBytes: number) => void,
+): Promise<void> {
+  if (base === undefined) await fillBatches(ingest, disk, source, ranges, chunkSize, onRead)
+  else {
+    const { sizeBytes } = source
+    const size = Math.max(batchBytes, chunkSize)
+    const changed = differences({ base, source, sizeBytes, crew, batchBytes: size, chunkSize, onRead })
+    await fillBatches(ingest, disk, source, changed, chunkSize, () => undefined)
+  }
 }
 
 /**
@@ -75,17 +98,12 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
-    const totalBytes = plans.flatMap((plan) => plan.ranges).reduce((sum, range) => sum + range.length, 0)
+    const totalBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
     let readBytes = 0
-    for (const plan of plans)
-      readBytes += await fillBatches(
-        ingest,
-        plan.ingest,
-        plan.request.source,
-        plan.ranges,
-        repository.config.chunkSize,
-        (done) => request.onProgress?.(readBytes + done, totalBytes),
-      )
+    for (const plan of plans) {
+      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, totalBytes))
+      readBytes += bytesOf(plan)
+    }
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
     const { copyOf } = request
@@ -177,12 +195,16 @@ async function planDisk(
       previous === undefined || head === undefined
         ? undefined
         : await loadBase(repository, head.state, previous, pins)
+    const contentDefined = chunker === 'cdc'
     return {
       request,
       previous: base === undefined ? undefined : previous,
       chunker,
       ranges: size > 0 ? [all] : [],
-      ingest: { run, base, contentDefined: chunker === 'cdc' },
+      // On a grid chunks lie where they lay: they are compared once they are cut.
+      ...(contentDefined
+        ? { base, ingest: { run, base: undefined, contentDefined } }
+        : { ingest: { run, base, contentDefined } }),
     }
   }
   if (previous === undefined) throw withoutBase(request.id)

@@ -1,4 +1,6 @@
-import { sha256 } from '../checksum.js'
+import { SHA256_BYTES, sha256 } from '../checksum.js'
+import type { HashResult } from '../chunker/batch-jobs.js'
+import { isZeroChunk } from '../chunker/hash.js'
 import { isEverfoldError } from '../errors.js'
 import type { ChunkReader, Span } from '../pack/chunk-reader.js'
 import { planTasks } from '../pack/chunk-reader.js'
@@ -14,6 +16,9 @@ export type BaseCell =
   | { readonly kind: 'mixed' }
   /** Beyond the end of the previous point, or its bytes cannot be read. */
   | { readonly kind: 'none' }
+
+/** A part of the disk as the previous point has it, in bytes of the disk. */
+export type BasePart = BaseCell & { readonly offset: number; readonly length: number }
 
 /** The disk as the previous point has it, to compare a full read with. */
 export class BaseDisk {
@@ -72,6 +77,77 @@ export class BaseDisk {
     return { kind: 'mixed' }
   }
 
+  /**
+   * [start, end), chunk by chunk, by metadata alone; zeros by at most `chunkSize` bytes. `directories` come from {@link prepare}, for as far
+   * as parts are taken.
+   */
+  *partsIn(
+    start: number,
+    end: number,
+    chunkSize: number,
+    directories: ReadonlyMap<number, PackDirectory>,
+  ): Generator<BasePart, void, undefined> {
+    const list = this.#extents
+    let i = list.indexAt(start)
+    for (let at = start; at < end; ) {
+      while (i < list.length && list.endOf(i) <= at) i++
+      if (at >= this.#sizeBytes || i === list.length || list.startOf(i) > at) {
+        const next = i < list.length && at < this.#sizeBytes ? list.startOf(i) : end
+        const length = Math.min(next, end) - at
+        yield { kind: 'none', offset: at, length }
+        at += length
+      } else {
+        const extentEnd = Math.min(list.endOf(i), this.#sizeBytes, end)
+        const cell = this.#cellFrom(i, at, extentEnd, chunkSize, directories)
+        yield { ...cell, offset: at }
+        at += cell.length
+      }
+    }
+  }
+
+  /** The cell that begins at `at` within extent `i`, and how far it goes. */
+  #cellFrom(
+    i: number,
+    at: number,
+    end: number,
+    chunkSize: number,
+    directories: ReadonlyMap<number, PackDirectory>,
+  ): BaseCell & { readonly length: number } {
+    const list = this.#extents
+    const pack = list.pack[i] ?? ZEROS
+    if (pack === ZEROS) return { kind: 'zeros', length: Math.min(end - at, chunkSize) }
+    const directory = directories.get(pack)
+    const start =
+      directory && plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
+    if (directory === undefined || start === undefined) return { kind: 'none', length: end - at }
+    const position = start + at - list.startOf(i)
+    const chunk = chunkAt(directory, position)
+    const chunkStart = directory.chunkStart[chunk] ?? 0
+    const chunkLength = directory.chunkLength[chunk] ?? 0
+    const length = Math.min(chunkStart + chunkLength - position, end - at)
+    // What is damaged is to be stored again, although it did not change: so that it heals.
+    if (this.#reader.catalog.quarantine.isDamaged(directory, chunk)) return { kind: 'none', length }
+    if (length === chunkLength) return { kind: 'chunk', directory, chunk, length }
+    return { kind: 'mixed', length }
+  }
+
+  /** Is chunk `i` of those that were hashed the same as this part of the disk, where it lies? What cannot be read back is not. */
+  async isSame(
+    part: BasePart,
+    { hashes, zeros }: Pick<HashResult, 'hashes' | 'zeros'>,
+    i: number,
+  ): Promise<boolean> {
+    const isZero = isZeroChunk(zeros, i)
+    if (part.kind === 'zeros') return isZero
+    if (part.kind === 'chunk') return !isZero && isEqualHash(part.directory.hashes, part.chunk, hashes, i)
+    if (part.kind === 'none') return false
+    const hash = await this.hashOf(part.offset, part.length)
+    if (hash === undefined) return false
+    return isZero
+      ? isEqualHash(hash, 0, sha256(new Uint8Array(part.length)), 0)
+      : isEqualHash(hash, 0, hashes, i)
+  }
+
   /** [start, end) in parts that are zeros here too, and that are not. */
   *zerosIn(
     start: number,
@@ -119,4 +195,14 @@ export class BaseDisk {
     }
     return sha256(bytes)
   }
+}
+
+/** Are hash `a` of `some` and hash `b` of `others` the same? */
+export function isEqualHash(some: Uint8Array, a: number, others: Uint8Array, b: number): boolean {
+  return (
+    Buffer.compare(
+      some.subarray(a * SHA256_BYTES, (a + 1) * SHA256_BYTES),
+      others.subarray(b * SHA256_BYTES, (b + 1) * SHA256_BYTES),
+    ) === 0
+  )
 }

@@ -1,8 +1,10 @@
 import type { HashResult } from '../chunker/batch-jobs.js'
+import { isZeroChunk } from '../chunker/hash.js'
 import { isEverfoldError } from '../errors.js'
 import { type ChunkIndex, HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { PackDirectory } from '../pack/pack-format.js'
+import { isEqualHash } from './base-disk.js'
 import { ZEROS } from './extent-list.js'
 import type { Batch } from './ingest.js'
 import type { PackTable } from './pack-table.js'
@@ -122,7 +124,7 @@ export class Decider {
     const decision = new Decision(batch, result, this.#pending.nextSerial)
     if (batch.disk.base !== undefined) await this.#compare(batch, decision, result.zeros)
     for (let i = 0; i < decision.count; i++)
-      if (decision.pack[i] === UNDECIDED && isSet(result.zeros, i)) decision.pack[i] = ZEROS
+      if (decision.pack[i] === UNDECIDED && isZeroChunk(result.zeros, i)) decision.pack[i] = ZEROS
     // What a pack on its way holds is looked up before we wait: it leaves that list once the index has it.
     const onTheirWay = new Map<number, number>()
     let firstUnknown = decision.count
@@ -149,15 +151,10 @@ export class Decider {
     const directories = new Map<number, PackDirectory>()
     for (const { offset, length } of batch.pieces) await base.prepare(offset, offset + length, directories)
     for (let i = 0; i < decision.count; i++) {
-      const cell = base.cellAt(decision.offset[i] ?? 0, decision.length[i] ?? 0, directories)
-      if (cell.kind === 'zeros' && isSet(zeros, i)) decision.pack[i] = UNCHANGED
-      else if (cell.kind === 'chunk' && !isSet(zeros, i) && sameHash(cell.directory, cell.chunk, decision, i))
-        decision.pack[i] = UNCHANGED
-      else if (cell.kind === 'mixed' && !isSet(zeros, i)) {
-        const hash = await base.hashOf(decision.offset[i] ?? 0, decision.length[i] ?? 0)
-        const own = decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
-        if (hash !== undefined && Buffer.compare(hash, own) === 0) decision.pack[i] = UNCHANGED
-      }
+      const offset = decision.offset[i] ?? 0
+      const length = decision.length[i] ?? 0
+      const part = { ...base.cellAt(offset, length, directories), offset, length }
+      if (await base.isSame(part, { hashes: decision.hashes, zeros }, i)) decision.pack[i] = UNCHANGED
     }
   }
 
@@ -229,17 +226,6 @@ export class Decider {
 }
 
 function sameHash(pack: PackDirectory, chunk: number, decision: Decision, i: number): boolean {
-  const at = chunk * HASH_BYTES
   // A length that somebody claims is checked as well: extents count by it.
-  return (
-    pack.chunkLength[chunk] === decision.length[i] &&
-    Buffer.compare(
-      pack.hashes.subarray(at, at + HASH_BYTES),
-      decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
-    ) === 0
-  )
-}
-
-function isSet(bitmap: Uint8Array, i: number): boolean {
-  return ((bitmap[i >> 3] ?? 0) & (1 << (i & 7))) !== 0
+  return pack.chunkLength[chunk] === decision.length[i] && isEqualHash(pack.hashes, chunk, decision.hashes, i)
 }

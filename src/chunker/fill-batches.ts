@@ -40,7 +40,7 @@ export async function fillBatches<Disk extends { readonly contentDefined: boolea
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: readonly Range[],
+  ranges: Iterable<Range> | AsyncIterable<Range>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
@@ -54,7 +54,7 @@ async function fillOnGrid<Disk>(
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: readonly Range[],
+  ranges: Iterable<Range> | AsyncIterable<Range>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
@@ -70,7 +70,7 @@ async function fillOnGrid<Disk>(
     used = 0
     onRead(total)
   }
-  for (const range of ranges) {
+  for await (const range of ranges) {
     const end = range.offset + range.length
     for (let at = range.offset; at < end; ) {
       const room = plain.byteLength - used
@@ -100,7 +100,7 @@ async function fillByContent<Disk>(
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: readonly Range[],
+  ranges: Iterable<Range> | AsyncIterable<Range>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
@@ -116,7 +116,7 @@ async function fillByContent<Disk>(
     onRead(total)
     return tail
   }
-  for (const range of ranges) {
+  for await (const range of ranges) {
     const end = range.offset + range.length
     // A piece that is not the whole range takes at least a chunk, so that there is something to cut.
     const fits = plain.byteLength - used >= Math.min(range.length, chunkSize)

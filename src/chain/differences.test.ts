@@ -1,0 +1,122 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { SeededBytes } from '../../bench/seeded-bytes.js'
+import { diskLike, KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
+import { backUpBytes, openInMemory, restoreBytes } from '../../test/memory-repository.js'
+import { MemoryStore } from '../store/memory-store.js'
+import { loadBase } from './backup.js'
+import { differences } from './differences.js'
+import { Repository } from './repository.js'
+
+const CHUNK = 16 * KIB
+const BATCH = 128 * KIB
+
+interface ByteRange {
+  readonly offset: number
+  readonly length: number
+}
+
+let repository: Repository
+let readBytes: number
+
+beforeEach(async () => {
+  const store = new MemoryStore()
+  await Repository.init(store, { chunkSize: CHUNK })
+  repository = await openInMemory(store)
+})
+
+/** What differs from machine `m`'s newest point. */
+async function differing(bytes: Buffer): Promise<ByteRange[]> {
+  const { state } = await repository.chains.get('m')
+  const disk = state.points.at(-1)?.disks[0]
+  const pins = repository.pins.begin()
+  const base = disk && (await loadBase(repository, state, disk, pins))
+  if (base === undefined) throw new Error('there is a point')
+  readBytes = 0
+  const source = {
+    read: async (into: Uint8Array, offset: number): Promise<void> => {
+      into.set(bytes.subarray(offset, offset + into.length))
+      readBytes += into.length
+    },
+  }
+  const found: ByteRange[] = []
+  const settings = { crew: repository.crew, batchBytes: BATCH, chunkSize: CHUNK, onRead: () => undefined }
+  for await (const range of differences({ base, source, sizeBytes: bytes.length, ...settings }))
+    found.push(range)
+  pins.end()
+  return found
+}
+
+/** Everything that differs is within the ranges, which are in order, apart, and no longer at either end than a chunk. */
+function expectCover(ranges: readonly ByteRange[], before: Buffer, now: Buffer): void {
+  let at = 0
+  for (const { offset, length } of ranges) {
+    expect(offset).toBeGreaterThanOrEqual(at)
+    expect(length).toBeGreaterThan(0)
+    expect(before.subarray(at, offset).equals(now.subarray(at, offset))).toBe(true)
+    for (const from of [offset, Math.max(offset, offset + length - CHUNK)]) {
+      const to = Math.min(from + CHUNK, offset + length)
+      expect(before.subarray(from, to).equals(now.subarray(from, to))).toBe(false)
+    }
+    at = offset + length
+  }
+  expect(before.subarray(at, now.length).equals(now.subarray(at))).toBe(true)
+}
+
+describe('differences from the previous point', () => {
+  it('are none where nothing changed, and everything was read once', async () => {
+    const disk = Buffer.concat([diskLike('disk', 3 * MIB), Buffer.alloc(MIB + 5), noise('end', 1000)])
+    await backUpBytes(repository, 'm', disk)
+    expect(await differing(disk)).toEqual([])
+    expect(readBytes).toBe(disk.length)
+  })
+
+  it('are the chunks that changed, however the previous point came to be', async () => {
+    const random = new SeededBytes('differences')
+    let disk = diskLike('disk', 2 * MIB)
+    await backUpBytes(repository, 'm', disk)
+    for (let round = 0; round < 25; round++) {
+      let next = disk
+      const feed: [number, number][] = []
+      for (let i = random.below(6); i > 0; i--) {
+        const length = 1 + random.below(random.below(2) === 0 ? 600 : 100 * KIB)
+        const offset = random.below(next.length - length)
+        next = overwritten(next, offset, random.below(3) === 0 ? Buffer.alloc(length) : random.next(length))
+        feed.push([offset, length])
+      }
+      const size = random.below(4) === 0 ? next.length + random.below(200 * KIB) - 100 * KIB : next.length
+      next =
+        size > next.length ? Buffer.concat([next, random.next(size - next.length)]) : next.subarray(0, size)
+      const compared = Buffer.concat([disk, Buffer.alloc(Math.max(0, size - disk.length), 'x')])
+      expectCover(await differing(next), compared, next)
+      // Half of the points have edges where no content was cut.
+      const merged = random.below(2) === 0 ? undefined : mergedFeed(feed, size)
+      const point = await backUpBytes(repository, 'm', next, merged && { feed: merged })
+      expect((await restoreBytes(repository, 'm', point)).equals(next)).toBe(true)
+      disk = Buffer.from(next)
+    }
+  })
+
+  it('are all of a disk of which nothing can be read back', async () => {
+    const disk = diskLike('disk', MIB)
+    await backUpBytes(repository, 'm', disk)
+    for await (const { key } of repository.store.list('packs/')) await repository.store.remove(key)
+    const reopened = await openInMemory(repository.store)
+    repository = reopened
+    const ranges = await differing(disk)
+    expect(ranges.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(MIB / 2)
+    await backUpBytes(repository, 'm', disk)
+    expect((await restoreBytes(repository, 'm', 'latest')).equals(disk)).toBe(true)
+  })
+})
+
+function mergedFeed(feed: readonly [number, number][], size: number): [number, number][] {
+  const merged: [number, number][] = []
+  for (const [offset, length] of [...feed].sort(([a], [b]) => a - b)) {
+    const end = Math.min(offset + length, size)
+    const last = merged.at(-1)
+    if (offset >= end) continue
+    if (last !== undefined && offset <= last[0] + last[1]) last[1] = Math.max(last[1], end - last[0])
+    else merged.push([offset, end - offset])
+  }
+  return merged
+}
