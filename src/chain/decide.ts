@@ -47,7 +47,7 @@ export class Decision {
     this.serial = new Float64Array(count)
     this.firstSerial = firstSerial
     this.#introduces = new Uint8Array(count)
-    let from = 0
+    let from = batch.start ?? 0
     let piece = 0
     let within = 0
     for (let i = 0; i < count; i++) {

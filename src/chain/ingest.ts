@@ -53,7 +53,9 @@ export interface IngestDisk {
 export interface Batch {
   readonly disk: IngestDisk
   readonly plain: ArrayBufferLike
-  /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
+  /** Where the first piece begins in `plain`: 0, unless it says so. */
+  readonly start?: number
+  /** Pieces lie one after the other. Offsets on the disk and lengths, in bytes. */
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
@@ -175,7 +177,9 @@ export class Ingest {
   constructor(parts: IngestParts) {
     this.#parts = parts
     const { crew, settings } = parts
-    this.#room = parts.room ?? new OwnRoom(crew.size, Math.max(settings.batchBytes, settings.chunkSize))
+    this.#room =
+      parts.room ??
+      new OwnRoom(crew.size, Math.max(settings.batchBytes, settings.chunkSize) + settings.chunkSize)
     this.#occupant = new OpenPack(
       () => this.#builder.storedBytes,
       () => this.#closeSoon(),
@@ -201,7 +205,8 @@ export class Ingest {
     const cut = batch.disk.contentDefined
       ? this.#cutByContent(batch)
       : cutOnGrid(batch, this.#parts.settings.chunkSize)
-    const hashed = cut.then(({ plain, lengths }) => this.#parts.crew.hash({ plain, lengths }))
+    const { start = 0 } = batch
+    const hashed = cut.then(({ plain, lengths }) => this.#parts.crew.hash({ plain, start, lengths }))
     this.#inTurn(batch, hashed, (decision) => this.#encode(decision))
     // Nothing is left of a batch that ends here: the next one need not wait.
     return batch.final ? NO_BYTES : (await cut).tail
@@ -286,8 +291,10 @@ export class Ingest {
 
   async #cutByContent(batch: Batch): Promise<CutBatch> {
     const used = batch.pieces.reduce((sum, piece) => sum + piece.length, 0)
+    const { start = 0 } = batch
     const { plain, lengths } = await this.#parts.crew.cut({
       plain: batch.plain,
+      start,
       pieces: Uint32Array.from(batch.pieces, (piece) => piece.length),
       chunkSize: this.#parts.settings.chunkSize,
       final: batch.final,
@@ -297,7 +304,7 @@ export class Ingest {
     return {
       plain,
       lengths,
-      tail: consumed < used ? new Uint8Array(plain, 0, used).slice(consumed) : NO_BYTES,
+      tail: consumed < used ? new Uint8Array(plain, start, used).slice(consumed) : NO_BYTES,
     }
   }
 

@@ -8,7 +8,9 @@ import { FastCdc } from './fastcdc.js'
 /** Find where the content of a batch says to cut. */
 export interface CutJob {
   readonly plain: ArrayBufferLike
-  /** Bytes of each piece; they lie one after the other from byte 0 on, and no chunk reaches from one into the next. */
+  /** Where the first piece begins: 0, unless it says so. */
+  readonly start?: number
+  /** Bytes of each piece; they lie one after the other, and no chunk reaches from one into the next. */
   readonly pieces: Uint32Array
   readonly chunkSize: number
   /** Nothing follows the last piece: its tail is cut as well, decided or not. */
@@ -24,7 +26,7 @@ export interface CutResult {
 export function runCut(job: CutJob): CutResult {
   const cdc = new FastCdc(job.chunkSize)
   const lengths: number[] = []
-  let start = 0
+  let start = job.start ?? 0
   for (const [i, length] of job.pieces.entries()) {
     const final = job.final || i < job.pieces.length - 1
     for (const chunk of cdc.cut(new Uint8Array(job.plain, start, length), final).lengths) lengths.push(chunk)
@@ -35,8 +37,9 @@ export function runCut(job: CutJob): CutResult {
 
 /** Find zeros in a batch of chunks and hash the rest. */
 export interface HashJob {
-  /** Chunks lie one after the other from byte 0 on. */
   readonly plain: ArrayBufferLike
+  /** Where the first chunk begins: 0, unless it says so. They lie one after the other. */
+  readonly start?: number
   readonly lengths: Uint32Array
 }
 

@@ -32,10 +32,11 @@ async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks
     takeBuffer: () => new ArrayBuffer(batchBytes),
     submit: async (batch: PlainBatch<unknown>): Promise<Uint8Array> => {
       batches++
+      const { start = 0 } = batch
       const pieces = Uint32Array.from(batch.pieces, (piece) => piece.length)
-      const { lengths } = runCut({ plain: batch.plain, pieces, chunkSize, final: batch.final })
+      const { lengths } = runCut({ plain: batch.plain, start, pieces, chunkSize, final: batch.final })
       const rest = [...lengths]
-      let from = 0
+      let from = start
       for (const piece of batch.pieces) {
         let within = 0
         for (let length = rest.shift(); length !== undefined; length = rest.shift()) {
@@ -51,7 +52,7 @@ async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks
         }
       }
       const used = pieces.reduce((sum, length) => sum + length, 0)
-      return new Uint8Array(batch.plain.slice(from, used))
+      return new Uint8Array(batch.plain.slice(from, start + used))
     },
   }
   const read = await fillBatches(sink, disk, source, ranges, chunkSize, () => undefined)

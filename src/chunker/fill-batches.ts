@@ -1,3 +1,5 @@
+import { settleAll } from '../settle-all.js'
+
 /** Where plain bytes are read from. */
 export interface ByteSource {
   /** Fills all of `into` from `offset` on. */
@@ -8,13 +10,15 @@ export interface ByteSource {
 export interface PlainBatch<Disk> {
   readonly disk: Disk
   readonly plain: ArrayBufferLike
-  /** Pieces lie one after the other from byte 0 of `plain`. Offsets on the disk and lengths, in bytes. */
+  /** Where the first piece begins in `plain`: 0, unless it says so. */
+  readonly start?: number
+  /** Pieces lie one after the other. Offsets on the disk and lengths, in bytes. */
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
 }
 
-/** Where batches go. Their buffers come from here as well, all of one size. */
+/** Where batches go. Their buffers come from here as well, all of one size: twice that of a chunk, at least. */
 export interface BatchSink<Disk> {
   takeBuffer(): ArrayBufferLike
   /**
@@ -105,36 +109,52 @@ async function fillByContent<Disk>(
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
   let plain = sink.takeBuffer()
+  let start = 0
   let pieces: Range[] = []
-  let used = 0
+  let end = 0
   let total = 0
-  const flush = async (final: boolean): Promise<Uint8Array> => {
-    const tail = await sink.submit({ disk, plain, pieces, final })
-    plain = sink.takeBuffer()
+  const submit = async (final: boolean): Promise<Uint8Array> => {
+    const batch = { disk, plain, start, pieces, final }
     pieces = []
-    used = 0
+    return sink.submit(batch)
+  }
+  const finish = async (): Promise<void> => {
+    if (pieces.length === 0) return
+    await submit(true)
     onRead(total)
-    return tail
+    plain = sink.takeBuffer()
+    start = 0
+    end = 0
   }
   for await (const range of ranges) {
-    const end = range.offset + range.length
+    const rangeEnd = range.offset + range.length
     // A piece that is not the whole range takes at least a chunk, so that there is something to cut.
-    const fits = plain.byteLength - used >= Math.min(range.length, chunkSize)
-    if (used > 0 && (!fits || pieces.length === BATCH_PIECES_MAX)) await flush(true)
-    let tail: Uint8Array = NO_BYTES
-    for (let at = range.offset; at < end; ) {
-      const bytes = new Uint8Array(plain, used)
-      bytes.set(tail)
-      const length = Math.min(bytes.length - tail.length, end - at)
-      await source.read(bytes.subarray(tail.length, tail.length + length), at)
+    const fits = plain.byteLength - end >= Math.min(range.length, chunkSize)
+    if (!fits || pieces.length === BATCH_PIECES_MAX) await finish()
+    const length = Math.min(plain.byteLength - end, range.length)
+    await source.read(new Uint8Array(plain, end, length), range.offset)
+    pieces.push({ offset: range.offset, length })
+    end += length
+    total += length
+    for (let at = range.offset + length; at < rangeEnd; ) {
+      // It is read while the threads look for the last boundary before it: the tail goes in front of it, into the room that is left there.
+      const next = sink.takeBuffer()
+      const length = Math.min(next.byteLength - chunkSize, rangeEnd - at)
+      const [tail = NO_BYTES] = await settleAll<Uint8Array | undefined>([
+        submit(false),
+        source.read(new Uint8Array(next, chunkSize, length), at).then(() => undefined),
+      ])
+      plain = next
+      start = chunkSize - tail.length
+      new Uint8Array(plain, start).set(tail)
       pieces.push({ offset: at - tail.length, length: tail.length + length })
-      used += tail.length + length
+      end = chunkSize + length
       at += length
+      onRead(total)
       total += length
-      tail = at < end ? await flush(false) : NO_BYTES
     }
   }
-  if (used > 0) await flush(true)
+  await finish()
   return total
 }
 

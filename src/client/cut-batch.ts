@@ -48,14 +48,14 @@ export async function cutBatch(
   batch: PlainBatch<{ readonly contentDefined: boolean }>,
   chunkSize: number,
 ): Promise<{ readonly plain: ArrayBufferLike; readonly lengths: Uint32Array; readonly tail: Uint8Array }> {
-  const { plain: given, pieces, final, disk } = batch
+  const { plain: given, start = 0, pieces, final, disk } = batch
   if (!disk.contentDefined) return { plain: given, lengths: cellsOf(pieces, chunkSize), tail: NO_BYTES }
   const used = pieces.reduce((sum, { length }) => sum + length, 0)
   const sizes = Uint32Array.from(pieces, ({ length }) => length)
-  const { plain, lengths } = await workers.cut({ plain: given, pieces: sizes, chunkSize, final })
+  const { plain, lengths } = await workers.cut({ plain: given, start, pieces: sizes, chunkSize, final })
   const consumed = lengths.reduce((sum, length) => sum + length, 0)
   // A copy: the buffer goes on to be hashed.
-  return { plain, lengths, tail: new Uint8Array(plain, 0, used).slice(consumed) }
+  return { plain, lengths, tail: new Uint8Array(plain, start, used).slice(consumed) }
 }
 
 const NO_BYTES = new Uint8Array(0)
@@ -65,10 +65,13 @@ function cellsOf(pieces: PlainBatch<unknown>['pieces'], chunkSize: number): Uint
 }
 
 /** The cells of the grid in a batch, without names, and which of them are zeros. */
-export function cellsWithoutNames({ plain, pieces }: PlainBatch<unknown>, chunkSize: number): HashResult {
+export function cellsWithoutNames(
+  { plain, start = 0, pieces }: PlainBatch<unknown>,
+  chunkSize: number,
+): HashResult {
   const lengths = cellsOf(pieces, chunkSize)
   const zeros = new Uint8Array(Math.ceil(lengths.length / 8))
-  let from = 0
+  let from = start
   for (const [i, length] of lengths.entries()) {
     if (isZero(new Uint8Array(plain, from, length))) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))
     from += length
@@ -77,9 +80,9 @@ export function cellsWithoutNames({ plain, pieces }: PlainBatch<unknown>, chunkS
 }
 
 /** Puts cut and named chunks to their places on the disk. */
-export function placeChunks(pieces: PlainBatch<unknown>['pieces'], result: HashResult): CutBatch {
+export function placeChunks(pieces: PlainBatch<unknown>['pieces'], result: HashResult, start = 0): CutBatch {
   const chunks: BatchChunk[] = []
-  let from = 0
+  let from = start
   let piece = 0
   let within = 0
   for (const [i, size] of result.lengths.entries()) {

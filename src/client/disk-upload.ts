@@ -110,10 +110,11 @@ export class DiskUpload implements BatchSink<SentDisk> {
       this.#add(batch, Promise.resolve(cellsWithoutNames(batch, session.chunkSize)))
       return NO_BYTES
     }
+    const { start = 0 } = batch
     const cut = cutBatch(workers, batch, session.chunkSize)
     this.#add(
       batch,
-      cut.then(({ plain, lengths }) => workers.hash({ plain, lengths })),
+      cut.then(({ plain, lengths }) => workers.hash({ plain, start, lengths })),
     )
     return (await cut).tail
   }
@@ -139,7 +140,8 @@ export class DiskUpload implements BatchSink<SentDisk> {
   }
 
   get #bufferBytes(): number {
-    return Math.max(BATCH_BYTES, this.#parts.session.chunkSize)
+    const { chunkSize } = this.#parts.session
+    return Math.max(BATCH_BYTES, chunkSize) + chunkSize
   }
 
   #check(): void {
@@ -155,8 +157,8 @@ export class DiskUpload implements BatchSink<SentDisk> {
     this.#parcels.leave()
   }
 
-  #add({ pieces }: PlainBatch<SentDisk>, named: Promise<HashResult>): void {
-    const placed = named.then((result) => placeChunks(pieces, result))
+  #add({ pieces, start }: PlainBatch<SentDisk>, named: Promise<HashResult>): void {
+    const placed = named.then((result) => placeChunks(pieces, result, start))
     placed.catch((error: unknown) => this.#fail(error))
     this.#window.push(placed)
     if (this.#window.length === WINDOW_BATCHES) this.#closeWindow()

@@ -31,10 +31,10 @@ export class InlineWorkers implements Workers {
     return runCut(job)
   }
 
-  async hash({ plain, lengths }: HashJob): Promise<HashResult> {
+  async hash({ plain, start: first = 0, lengths }: HashJob): Promise<HashResult> {
     const hashes = new Uint8Array(lengths.length * HASH_BYTES)
     const zeros = new Uint8Array(Math.ceil(lengths.length / 8))
-    let start = 0
+    let start = first
     for (const [i, length] of lengths.entries()) {
       const chunk = new Uint8Array(plain, start, length)
       if (isZero(chunk)) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))

@@ -13,7 +13,7 @@ import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 export function runHash(job: HashJob): HashResult {
   const used = job.lengths.reduce((sum, length) => sum + length, 0)
-  const { hashes, zeros } = hashChunks(new Uint8Array(job.plain, 0, used), job.lengths)
+  const { hashes, zeros } = hashChunks(new Uint8Array(job.plain, job.start ?? 0, used), job.lengths)
   return { plain: job.plain, lengths: job.lengths, hashes, zeros }
 }
 
