@@ -267,13 +267,14 @@ export class JobQueue {
     }
     const whole: JobWithResult = result === undefined ? ended : { ...ended, result }
     const recorded = await this.#record(entry, JOB_STEP_END, whole)
+    // Whoever is told that it ended, now or later, finds that noted.
+    await this.#onEnd(whole)
     entry.job = ended
     if (!recorded && result !== undefined) entry.result = result
     const { id, kind } = ended
     const line = { job: id, kind, state, by: ended.by, ...(ended.error && { code: ended.error.code }) }
     if (isEverfoldError(error) || error === undefined) this.#log.info(line, 'job ended')
     else this.#log.error({ ...line, err: error }, 'job ended')
-    await this.#onEnd(whole)
     this.#tell(entry, 'end', whole)
     entry.watchers.clear()
     this.#forgetOldest()
