@@ -185,7 +185,8 @@ describe('a repository behind a bad line', () => {
   ] as const)(
     'fails the backup in the configured time when the server %s, and the next one sends only the rest',
     async (_, fault) => {
-      const at = await workspace({ EVERFOLD_S3_GIVE_UP_SECONDS: '3', EVERFOLD_S3_REQUEST_SECONDS: '1' })
+      // On a slow machine, what is answered is answered within that.
+      const at = await workspace({ EVERFOLD_S3_GIVE_UP_SECONDS: '8', EVERFOLD_S3_REQUEST_SECONDS: '4' })
       const disk = random.next(40 * MIB)
       await at.write('vda.raw', disk)
       let packs = 0
@@ -195,8 +196,8 @@ describe('a repository behind a bad line', () => {
         return diedAt === 0 ? undefined : fault
       }
       const { message } = await at.fails('STORE_FAILED', 'backup', 'web', 'vda=vda.raw')
-      // Three seconds, a last try of one, three for the last words; and a slow machine.
-      expect(performance.now() - diedAt).toBeLessThan(30_000)
+      // Eight seconds, a last try of four, three for the last words; and a slow machine.
+      expect(performance.now() - diedAt).toBeLessThan(60_000)
       expect(message).toMatch(/It was tried for \d+ s\. Check that the service is up/)
       proxy.fault = undefined
       const again = await at.ok('backup', 'web', 'vda=vda.raw')
