@@ -279,8 +279,8 @@ export class S3Store implements TaggedStore {
       kind: 'put',
       what: `write ${key}`,
       bytes: body.length,
-      // It cannot take anybody else's place, or means the same whoever writes it.
-      harmlessLate: isConditional || isNamedByContent(key),
+      // It means the same whoever writes it, or cannot take anybody else's place: but what a chain state names may be gone by then.
+      harmlessLate: isNamedByContent(key) || (isConditional && !key.startsWith(chainsPrefix())),
       send: async (abortSignal, earlier) => {
         this.traffic.add({ bytesOut: body.length })
         try {
