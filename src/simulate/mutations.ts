@@ -382,4 +382,24 @@ export const MUTATIONS: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'zeros are taken for what the previous point has',
+    edits: [
+      {
+        file: 'chain/base-disk.js',
+        find: 'return !isZero && isEqualHash(',
+        replace: 'return isZero || isEqualHash(',
+      },
+    ],
+  },
+  {
+    name: 'what cannot be compared with the previous point is taken for the same',
+    edits: [
+      {
+        file: 'chain/differences.js',
+        find: "if (parts[0]?.kind === 'none')\n        return [{ offset, length }];",
+        replace: "if (parts[0]?.kind === 'none')\n        return [];",
+      },
+    ],
+  },
 ]
