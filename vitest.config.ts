@@ -6,8 +6,9 @@ export default defineConfig({
     pool: 'forks',
     // They wait for disks, for clocks and for other processes half of their time.
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // What hangs ends at some time; nothing is told from how fast it is.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     globalSetup: ['./test/s3-global-setup.ts'],
     reporters: ['default', './test/summary-reporter.ts'],
   },
