@@ -155,6 +155,26 @@ describe('a framed stream', () => {
     await up.expectDisk(half.machine, (await up.commit(half.session)).point, expected)
   })
 
+  it('brings frames that are known, new in part, and new, all in one', async () => {
+    const known = chunksOf(noise('known frame', 4 * CHUNK), CHUNK)
+    const before = await begun(4 * CHUNK, 'fixed')
+    await sent(before.session, grouped(known, 1, 4))
+    await up.commit(before.session)
+    const fresh = chunksOf(diskLike('fresh frames', 6 * CHUNK), CHUNK)
+    const bytes = [known[0], fresh[0], fresh[1], known[1], known[2], known[3], fresh[2], fresh[3], fresh[4]]
+    const chunks = bytes.map((chunk, i) => ({ offset: i * CHUNK, bytes: chunk!.bytes }))
+    const disk = Buffer.concat(chunks.map((chunk) => chunk.bytes))
+    const { machine, session } = await begun(disk.length, 'fixed')
+    const frames = [chunks.slice(0, 4), chunks.slice(4, 6), chunks.slice(6)]
+    const told = await sent(
+      session,
+      frames.flatMap((frame) => grouped(frame, 1, 4)),
+    )
+    const isNew = fresh.slice(0, 5).filter((chunk) => !isZero(chunk))
+    expect(told.newBytes).toBe(isNew.length * CHUNK)
+    await up.expectDisk(machine, (await up.commit(session)).point, disk)
+  })
+
   it('takes all-zero chunks as zeros, and what repeats within a frame once', async () => {
     const repeated = noise('repeated', CHUNK)
     const disk = Buffer.concat([repeated, Buffer.alloc(CHUNK), repeated, repeated])

@@ -83,7 +83,7 @@ const RECEIVE_EXTENTS_MAX = 1024 * 1024
 const PART_EXTENTS_MAX = 16 * 1024
 const PART_EXTENTS_MIN = 1024
 /** Idle buffers that are kept for the next request. Bytes. */
-const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
+const IDLE_BUFFERS_BYTES_MAX = 32 * 1024 * 1024
 /** Stored bytes in packs that are open or being written, of all requests together. */
 const OPEN_PACKS_BYTES_MAX = 96 * 1024 * 1024
 /** What a pack may have however many are open. */
@@ -94,7 +94,7 @@ export class SharedRoom implements IngestRoom {
   readonly batches: Gate
   readonly writes = new Gate(PACK_WRITES_MAX)
   readonly #occupants = new Set<Occupant>()
-  readonly #idle: ArrayBufferLike[] = []
+  readonly #idle: SharedArrayBuffer[] = []
   readonly #bufferMin: number
   #idleBytes = 0
   #packBytes = 0
@@ -122,20 +122,25 @@ export class SharedRoom implements IngestRoom {
     return Math.max(PART_EXTENTS_MIN, Math.min(PART_EXTENTS_MAX, share))
   }
 
-  takeBuffer(): ArrayBufferLike {
+  /**
+   * For plain bytes, and for frames as they come. Shared with the threads, like those of {@link OwnRoom}.
+   * @param least  bytes that it has to have, however many requests there are
+   */
+  takeBuffer(least = 0): SharedArrayBuffer {
     const share = RECEIVE_BYTES_MAX / Math.max(1, this.#receivers)
     let bytes = RECEIVE_BUFFER_MAX
     while (bytes > share) bytes /= 2
     bytes = Math.max(bytes, this.#bufferMin)
+    while (bytes < least) bytes *= 2
     const found = this.#idle.findIndex((buffer) => buffer.byteLength === bytes)
     const [buffer] = found < 0 ? [] : this.#idle.splice(found, 1)
-    if (buffer === undefined) return new ArrayBuffer(bytes)
+    if (buffer === undefined) return new SharedArrayBuffer(bytes)
     this.#idleBytes -= bytes
     return buffer
   }
 
   giveBack(buffer: ArrayBufferLike): void {
-    if (buffer.byteLength < this.#bufferMin) return
+    if (!(buffer instanceof SharedArrayBuffer) || buffer.byteLength < this.#bufferMin) return
     this.#idle.push(buffer)
     this.#idleBytes += buffer.byteLength
     while (this.#idleBytes > IDLE_BUFFERS_BYTES_MAX) this.#idleBytes -= this.#idle.shift()?.byteLength ?? 0

@@ -3,16 +3,18 @@ import { cutFixed } from '../chunker/fixed.js'
 import type { ChunkIndex } from '../index/chunk-index.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
-import type { CheckResult, EncodeJob, EncodeResult } from '../pack/jobs.js'
+import type { EncodeResult } from '../pack/jobs.js'
 import { PackBuilder } from '../pack/pack-builder.js'
 import type { StoreWriter } from '../store/store.js'
 import type { BaseDisk } from './base-disk.js'
 import { Decider, type Decision, NEW, UNCHANGED } from './decide.js'
 import { ZEROS } from './extent-list.js'
 import { type IngestRoom, type Occupant, OwnRoom } from './ingest-room.js'
+import { groupFrames, keepFrames, type NewChunks } from './new-chunks.js'
 import { PackTable } from './pack-table.js'
 import { PendingChunks } from './pending-chunks.js'
 import type { WorkPins } from './pins.js'
+import type { NamedChunks, ReceivedFrames } from './received-frames.js'
 import type { RunBuilder } from './run-builder.js'
 import { writePack } from './write-pack.js'
 
@@ -68,32 +70,6 @@ export interface IngestCounts {
   newBytes: number
   storedBytes: number
   newChunks: number
-}
-
-/** Chunks that came with their names. Arrays are parallel; offsets on the disk. */
-export interface NamedChunks {
-  readonly offsets: Float64Array
-  readonly lengths: Uint32Array
-  /** n × 32 bytes. */
-  readonly hashes: Uint8Array
-}
-
-/** A frame that somebody else made. */
-export interface ReceivedFrame {
-  readonly codec: number
-  /** Exactly the frame, handed over for good. */
-  readonly stored: ArrayBuffer
-  /** What to throw for a chunk that does not have its hash; without one: the frame cannot be decoded. */
-  complain(chunk: number | undefined): Error
-}
-
-/** What is to be put into a pack. */
-interface NewChunks {
-  /** Chunks in each frame. */
-  readonly frameChunks: Uint32Array
-  /** Plain bytes of each chunk. */
-  readonly lengths: Uint32Array
-  readonly encoded: Promise<EncodeResult>
 }
 
 type Encode = (decision: Decision) => NewChunks | undefined | Promise<NewChunks | undefined>
@@ -213,23 +189,26 @@ export class Ingest {
   }
 
   /**
-   * Takes chunks over that somebody else compressed into one frame, once there is room for it. Each is compared with its hash; if
-   * all of them are new, the frame is kept as it came.
+   * Takes chunks over that somebody else compressed into frames, once there is room for them. Each is compared with its hash; a frame
+   * is kept as it came if all of its chunks are new.
    * @throws what went wrong with anything earlier. HASH_MISMATCH comes with {@link finish} or whatever is called next
    */
-  async frame(disk: IngestDisk, chunks: NamedChunks, frame: ReceivedFrame): Promise<void> {
+  async frames(disk: IngestDisk, frames: ReceivedFrames): Promise<void> {
     await this.#enter()
+    const chunks = frames.chunks()
     const { lengths, hashes } = chunks
-    const checked = this.#parts.crew
-      .check({ stored: frame.stored, codec: frame.codec, lengths, hashes })
-      .then((result) => {
-        if (result.bad < 0) return result
-        throw frame.complain(result.bad < lengths.length ? result.bad : undefined)
-      })
+    const job = frames.checkJob(chunks)
+    const checked = this.#parts.crew.check(job).then((result) => {
+      if (result.bad === undefined) return result
+      throw frames.complaint(result.bad.frame, result.bad.chunk)
+    })
     const hashed = checked.then(({ zeros }) => ({ plain: NO_BUFFER, lengths, hashes, zeros }))
-    this.#inTurn(batchOf(disk, chunks), hashed, async (decision) =>
-      this.#keep(decision, await checked, frame.codec),
-    )
+    this.#inTurn(batchOf(disk, chunks), hashed, async (decision) => {
+      const { settings, crew } = this.#parts
+      const kept = keepFrames(decision, job, await checked, settings, crew)
+      if (kept === undefined) this.#room.giveBack(frames.room)
+      return kept
+    })
   }
 
   /**
@@ -350,76 +329,13 @@ export class Ingest {
   }
 
   #encode(decision: Decision): NewChunks | undefined {
-    const job = this.#groupFrames(decision)
+    const job = groupFrames(decision, this.#parts.settings)
     if (job === undefined) return undefined
     const room = this.#room.takeStoredRoom?.()
     return {
       frameChunks: job.frameChunks,
       lengths: job.lengths,
       encoded: this.#parts.crew.encode({ ...job, room }),
-    }
-  }
-
-  /** Keeps a frame as it came; if some of its chunks are here already, those that are new are compressed anew. */
-  #keep(decision: Decision, checked: CheckResult, codec: number): NewChunks | undefined {
-    const job = this.#groupFrames(decision)
-    if (job === undefined) return undefined
-    const { stored, crc } = checked
-    const plainLength = decision.length.reduce((sum, length) => sum + length, 0)
-    const about = {
-      storedLength: Uint32Array.of(stored.byteLength),
-      plainLength: Uint32Array.of(plainLength),
-      crc: Uint32Array.of(crc),
-      codec: Uint8Array.of(codec),
-    }
-    const { lengths } = job
-    if (lengths.length === decision.count)
-      return {
-        frameChunks: Uint32Array.of(lengths.length),
-        lengths,
-        encoded: Promise.resolve({ plain: NO_BUFFER, stored: new Uint8Array(stored), ...about }),
-      }
-    const encoded = this.#parts.crew
-      .decode({
-        stored,
-        storedOffset: Uint32Array.of(0),
-        ...about,
-        wanted: Uint32Array.of(decision.count),
-        chunkOffset: decision.from,
-        chunkLength: decision.length,
-        hashes: decision.hashes,
-      })
-      .then(({ plain }) => this.#parts.crew.encode({ ...job, plain }))
-    return { frameChunks: job.frameChunks, lengths, encoded }
-  }
-
-  /** Groups the batch's new chunks into frames, or gives undefined if there are none. */
-  #groupFrames(decision: Decision): EncodeJob | undefined {
-    const { settings } = this.#parts
-    const offsets: number[] = []
-    const lengths: number[] = []
-    const frameChunks: number[] = []
-    let framePlain = Infinity
-    for (let i = 0; i < decision.count; i++) {
-      if (decision.pack[i] !== NEW || decision.isRepeat(i)) continue
-      const length = decision.length[i] ?? 0
-      if (framePlain + length > settings.frameSize) {
-        frameChunks.push(0)
-        framePlain = 0
-      }
-      frameChunks[frameChunks.length - 1] = (frameChunks.at(-1) ?? 0) + 1
-      framePlain += length
-      offsets.push(decision.from[i] ?? 0)
-      lengths.push(length)
-    }
-    if (offsets.length === 0) return undefined
-    return {
-      plain: decision.plain,
-      offsets: Uint32Array.from(offsets),
-      lengths: Uint32Array.from(lengths),
-      frameChunks: Uint32Array.from(frameChunks),
-      level: settings.level,
-      verify: settings.verify,
     }
   }
 

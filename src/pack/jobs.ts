@@ -169,43 +169,70 @@ function assertDecompresses(packed: Uint8Array, source: Uint8Array): void {
     )
 }
 
-/** Check a frame that somebody else made: one zstd frame, or plain bytes, whose chunks have these hashes. */
+/** Check frames that somebody else made: each is one zstd frame, or plain bytes, whose chunks have these hashes. */
 export interface CheckJob {
-  /** Exactly the frame. */
-  readonly stored: ArrayBuffer
-  readonly codec: number
-  /** Plain bytes of each of its chunks, one after the other. */
+  /** The frames, one after the other from byte 0 on. */
+  readonly stored: ArrayBufferLike
+  /** Per frame. */
+  readonly storedLength: Uint32Array
+  readonly codec: Uint8Array
+  /** Chunks per frame. */
+  readonly frameChunks: Uint32Array
+  /** Plain bytes of each chunk of all frames, one after the other. */
   readonly lengths: Uint32Array
   /** n × 32 bytes. */
   readonly hashes: Uint8Array
 }
 
 export interface CheckResult {
-  readonly stored: ArrayBuffer
-  /** CRC-32 of the stored bytes. */
-  readonly crc: number
-  /** The first chunk that does not have its hash; their number, if the frame cannot be decoded; -1 if all is well. */
-  readonly bad: number
+  readonly stored: ArrayBufferLike
+  /** Per frame: CRC-32 of its stored bytes. */
+  readonly crc: Uint32Array
+  /** What is wrong first; undefined if all is well. The frame cannot be decoded where no chunk is named; chunks count within their frame. */
+  readonly bad: { readonly frame: number; readonly chunk: number | undefined } | undefined
   /** Bitmap, least significant bit first: the chunk is all zeros. */
   readonly zeros: Uint8Array
 }
 
 export function runCheck(job: CheckJob): CheckResult {
-  const stored = new Uint8Array(job.stored)
-  const count = job.lengths.length
-  const zeros = new Uint8Array(Math.ceil(count / 8))
-  const total = job.lengths.reduce((sum, length) => sum + length, 0)
+  const zeros = new Uint8Array(Math.ceil(job.lengths.length / 8))
+  const crc = new Uint32Array(job.storedLength.length)
+  const answer = { stored: job.stored, crc, zeros }
+  let from = 0
+  let first = 0
+  for (let frame = 0; frame < crc.length; frame++) {
+    const stored = new Uint8Array(job.stored, from, job.storedLength[frame])
+    const end = first + (job.frameChunks[frame] ?? 0)
+    crc[frame] = crc32(stored)
+    const bad = checkFrame(job, stored, job.codec[frame] ?? 0, first, end, zeros)
+    if (bad >= 0) return { ...answer, bad: { frame, chunk: bad < end ? bad - first : undefined } }
+    from += stored.length
+    first = end
+  }
+  return { ...answer, bad: undefined }
+}
+
+/** Checks chunks `first` to before `end`. @returns the first without its hash; `end` if the frame cannot be decoded; -1 if all is well */
+function checkFrame(
+  { lengths, hashes }: CheckJob,
+  stored: Uint8Array,
+  codec: number,
+  first: number,
+  end: number,
+  zeros: Uint8Array,
+): number {
+  let total = 0
+  for (let i = first; i < end; i++) total += lengths[i] ?? 0
   const plain = scratch('unpacked', total).subarray(0, total)
-  const answer = { stored: job.stored, crc: crc32(stored), zeros }
-  if (!isOneFrame(stored, job.codec) || !open(stored, job.codec, plain)) return { ...answer, bad: count }
+  if (!isOneFrame(stored, codec) || !open(stored, codec, plain)) return end
   let at = 0
-  for (let i = 0; i < count; i++) {
-    const chunk = plain.subarray(at, at + (job.lengths[i] ?? 0))
+  for (let i = first; i < end; i++) {
+    const chunk = plain.subarray(at, at + (lengths[i] ?? 0))
     at += chunk.length
-    if (!hashMatches(chunk, job.hashes, i)) return { ...answer, bad: i }
+    if (!hashMatches(chunk, hashes, i)) return i
     if (isZero(chunk)) zeros[i >> 3] = (zeros[i >> 3] ?? 0) | (1 << (i & 7))
   }
-  return { ...answer, bad: -1 }
+  return -1
 }
 
 /** The decompressor takes several in a row as well; the format does not. */
@@ -222,7 +249,7 @@ function isOneFrame(stored: Uint8Array, codec: number): boolean {
 /** Decompress frames and give back the wanted chunks, each checked against its hash. */
 export interface DecodeJob {
   /** Bytes of the pack that hold the frames; may have other bytes between them. */
-  readonly stored: ArrayBuffer
+  readonly stored: ArrayBufferLike
   /** Per frame. */
   readonly storedOffset: Uint32Array
   readonly storedLength: Uint32Array

@@ -1,4 +1,4 @@
-import type { NamedChunks } from '../chain/ingest.js'
+import type { NamedChunks } from '../chain/received-frames.js'
 import { crc32 } from '../checksum.js'
 import { EverfoldError } from '../errors.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
@@ -35,6 +35,9 @@ const KNOWN = 3
 const CHUNKS = 4
 const END = 15
 
+/** Fills all of `into` with the bytes that come next. */
+export type Fill = (into: Uint8Array) => Promise<void>
+
 /** What a stream is for. */
 export interface StreamTarget {
   /** Bytes of the disk. */
@@ -48,7 +51,8 @@ export interface StreamTarget {
   data(offset: number, bytes: Uint8Array): Promise<void>
   zeros(offset: number, length: number): Promise<void>
   known(chunks: NamedChunks): Promise<void>
-  frame(chunks: NamedChunks, codec: number, stored: ArrayBuffer, record: number): Promise<void>
+  /** A frame of `length` bytes, which are to be taken with `fill`: once, before the promise settles. */
+  frame(chunks: NamedChunks, codec: number, length: number, fill: Fill, record: number): Promise<void>
 }
 
 /**
@@ -170,9 +174,7 @@ async function readChunks(
     throw invalid(`a frame of several chunks may have ${target.frameSize} plain bytes`, number)
   if (stored > plain || (codec === CODEC_RAW && stored !== plain))
     throw invalid('the frame of CHUNKS does not have the length of its chunks', number)
-  const frame = new ArrayBuffer(stored)
-  await input.fill(new Uint8Array(frame), number)
-  await target.frame(chunks, codec, frame, number)
+  await target.frame(chunks, codec, stored, (into) => input.fill(into, number), number)
 }
 
 async function readNamed(

@@ -46,8 +46,8 @@ const putStream = route({
         data: (offset, bytes) => upload.data(offset, bytes),
         zeros: (offset, length) => upload.zeros(offset, length),
         known: (chunks) => upload.known(chunks),
-        frame: (chunks, codec, stored, record) =>
-          upload.frame(chunks, { codec, stored, complain: (chunk) => mismatch(record, chunk) }),
+        frame: (chunks, codec, length, fill, record) =>
+          upload.frame(chunks, { codec, length, fill, complain: (chunk) => mismatch(record, chunk) }),
       }),
     )
     call.facts['bytes'] = json.receivedBytes

@@ -183,7 +183,8 @@ async function sendFrame(
   if (isFalse) names.hashes[spoiled] = (names.hashes[spoiled] ?? 0) ^ 1
   const complain = (): Error =>
     new EverfoldError('HASH_MISMATCH', 'A chunk does not have its hash.', { details: { isFalse } })
-  await upload.frame(names, { codec: codec[0] ?? 0, stored: Uint8Array.from(stored).buffer, complain })
+  const fill = async (into: Uint8Array): Promise<void> => into.set(stored)
+  await upload.frame(names, { codec: codec[0] ?? 0, length: stored.length, fill, complain })
   if (!isFalse) return
   // It is told now, or at the end.
   await upload.finish()

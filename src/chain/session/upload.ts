@@ -2,10 +2,11 @@ import { bytesToHex } from '../../checksum.js'
 import { EverfoldError } from '../../errors.js'
 import { type ChunkIndex, HASH_BYTES } from '../../index/chunk-index.js'
 import type { BaseDisk } from '../base-disk.js'
-import type { Ingest, IngestDisk, NamedChunks, ReceivedFrame } from '../ingest.js'
+import type { Ingest, IngestDisk } from '../ingest.js'
 import type { SharedRoom } from '../ingest-room.js'
 import { openIngest } from '../open-ingest.js'
 import type { WorkPins } from '../pins.js'
+import { type NamedChunks, type ReceivedFrame, ReceivedFrames } from '../received-frames.js'
 import type { Repository } from '../repository.js'
 import { RunBuilder } from '../run-builder.js'
 import type { Session } from './session.js'
@@ -61,6 +62,8 @@ export class Upload {
   #buffer: ArrayBufferLike | undefined
   #used = 0
   #pieces: { offset: number; length: number }[] = []
+  /** Frames that are not handed over yet. There are never both, bytes and frames. */
+  #frames: ReceivedFrames | undefined
   /** Of the open part: bytes of the body, and records that are no data. */
   #partBytes = 0
   #partRecords = 0
@@ -84,6 +87,7 @@ export class Upload {
 
   /** Plain bytes at an offset of the disk. They are copied. @throws what went wrong with anything so far */
   async data(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#submitFrames()
     for (let at = 0; at < bytes.length; ) {
       const last = this.#pieces.at(-1)
       const continues = last !== undefined && last.offset + last.length === offset + at
@@ -110,6 +114,7 @@ export class Upload {
       (piece) => piece.offset < offset + length && offset < piece.offset + piece.length,
     )
     if (overlaps) await this.#submit(true)
+    await this.#submitFrames()
     this.#part.ingest.zeros(this.#part.disk, offset, length)
     this.#received(length)
     await this.#noteRecord(1)
@@ -118,6 +123,7 @@ export class Upload {
   /** Chunks that are here already. @throws CHUNK_UNKNOWN if some are not; what went wrong with anything so far */
   async known(chunks: NamedChunks): Promise<void> {
     await this.#submit(true)
+    await this.#submitFrames()
     let missing = await this.#part.ingest.known(this.#part.disk, chunks)
     if (missing.length > 0) {
       // They may have come with the part that is just being written.
@@ -129,11 +135,15 @@ export class Upload {
     await this.#noteRecord(chunks.lengths.length)
   }
 
-  /** Chunks compressed into a frame. @throws what went wrong with anything so far */
+  /** Chunks compressed into a frame. @throws what went wrong with anything so far, or with getting its bytes */
   async frame(chunks: NamedChunks, frame: ReceivedFrame): Promise<void> {
     await this.#submit(true)
-    this.#partBytes += frame.stored.byteLength
-    await this.#part.ingest.frame(this.#part.disk, chunks, frame)
+    if (this.#frames?.hasRoomFor(frame, chunks) !== true) {
+      await this.#submitFrames()
+      this.#frames = new ReceivedFrames(this.#parts.room.takeBuffer(frame.length))
+    }
+    await this.#frames.add(frame, chunks)
+    this.#partBytes += frame.length
     this.#received(chunks.lengths.reduce((sum, length) => sum + length, 0))
     await this.#noteRecord(chunks.lengths.length)
   }
@@ -142,6 +152,7 @@ export class Upload {
   async finish(): Promise<UploadResult> {
     try {
       await this.#submit(true)
+      await this.#submitFrames()
       await this.#closing
       await this.#close(this.#part)
       return this.#result
@@ -157,6 +168,7 @@ export class Upload {
     await this.#closing.catch(() => undefined)
     for (const ingest of this.#open) await ingest.settle()
     if (this.#buffer !== undefined) this.#parts.room.giveBack(this.#buffer)
+    if (this.#frames !== undefined) this.#parts.room.giveBack(this.#frames.room)
     this.#parts.room.receive(-1)
   }
 
@@ -200,11 +212,19 @@ export class Upload {
     await this.#checkpointIfDue()
   }
 
+  async #submitFrames(): Promise<void> {
+    const frames = this.#frames
+    if (frames === undefined) return
+    this.#frames = undefined
+    await this.#part.ingest.frames(this.#part.disk, frames)
+  }
+
   /** Records what came so far, beside what comes next; one such part at a time. */
   async #checkpointIfDue(): Promise<void> {
     const extents = this.#part.disk.run.extents + this.#partRecords
     if (this.#partBytes < (this.#parts.partBytes ?? PART_BYTES) && extents < this.#parts.room.partExtents)
       return
+    await this.#submitFrames()
     await this.#closing
     const part = this.#part
     const closing = this.#close(part)
