@@ -2,7 +2,7 @@
 
 import { rm } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { EverfoldClient } from '../src/client/everfold-client.js'
+import { EverfoldClient, InlineWorkers } from '../src/client/everfold-client.js'
 import { BreakingProxy } from './breaking-proxy.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import { ended, type Json, start, succeed } from './everfold.js'
@@ -190,6 +190,28 @@ it(
     const { point } = await client.backUp({ machine: 'web1', disks: [{ id: 'vda', source }] })
     expect(lost).toBeDefined()
     await expectDisk(point, DISK)
+  },
+  5 * MINUTES_MS,
+)
+
+it(
+  'names that are wrong again and again end it, though much more waits to be sent',
+  async () => {
+    const block = noise('wrong names', 64 * KIB)
+    const sizeBytes = 192 * MIB
+    const read = async (into: Uint8Array, offset: number): Promise<void> => {
+      for (let from = 0; from < into.length; from += KIB) {
+        into.set(block.subarray(0, Math.min(KIB, into.length - from)), from)
+        new DataView(into.buffer, into.byteOffset + from).setUint32(0, offset + from)
+      }
+    }
+    let names = 0
+    const workers = new InlineWorkers(() => Buffer.alloc(32, `${++names}.`))
+    const client = new EverfoldClient({ url: served.url, token })
+    const disks = [{ id: 'vda', source: { sizeBytes, read }, chunker: 'fixed' as const }]
+    const backup = client.backUp({ machine: 'web1', disks, workers, requests: 1 })
+    await expect(backup).rejects.toMatchObject({ code: 'HASH_MISMATCH' })
+    expect(await client.sessions.list()).toEqual([])
   },
   5 * MINUTES_MS,
 )

@@ -69,12 +69,11 @@ async function decoded(stream: Uint8Array, piece: number): Promise<StreamRecord[
     },
     zeros: async (at, size) => void records.push({ kind: 'zeros', offset: at, size }),
     known: async (chunks) => void records.push({ kind: 'known', chunks: named(chunks) }),
-    frame: async (chunks, codec, stored) =>
-      void records.push({
-        kind: 'chunks',
-        chunks: named(chunks),
-        frame: { codec, stored: new Uint8Array(stored) },
-      }),
+    frame: async (chunks, codec, length, fill) => {
+      const stored = new Uint8Array(length)
+      await fill(stored)
+      records.push({ kind: 'chunks', chunks: named(chunks), frame: { codec, stored } })
+    },
   })
   return records
 }
@@ -86,7 +85,8 @@ describe('a framed stream of the client', () => {
         fc.array(record, { maxLength: 8 }),
         fc.integer({ min: 1, max: 3000 }),
         async (records, piece) => {
-          expect(await decoded(framedStream(records), piece)).toEqual(records)
+          const stream = new Uint8Array(Buffer.concat(framedStream(records)))
+          expect(await decoded(stream, piece)).toEqual(records)
         },
       ),
       { numRuns: 60 },
@@ -109,12 +109,17 @@ describe('a framed stream of the client', () => {
         level: 3,
       })
       const offsets: number[] = []
-      for (const one of await decoded(framedStream(records), 1000)) {
+      for (const one of await decoded(Buffer.concat(framedStream(records)), 1000)) {
         if (one.kind !== 'chunks') throw new Error(one.kind)
         const sizes = Uint32Array.from(one.chunks, ({ size }) => size)
         const hashes = hashesOf(one.chunks.map(({ name }) => name))
         const stored = new Uint8Array(one.frame.stored).buffer
-        expect(runCheck({ stored, codec: one.frame.codec, lengths: sizes, hashes }).bad).toBe(-1)
+        const frames = {
+          storedLength: Uint32Array.of(stored.byteLength),
+          codec: Uint8Array.of(one.frame.codec),
+          frameChunks: Uint32Array.of(sizes.length),
+        }
+        expect(runCheck({ stored, ...frames, lengths: sizes, hashes }).bad).toBeUndefined()
         for (const { offset: at, size, name } of one.chunks) {
           offsets.push(at)
           const from = at < 100_000 ? at - 10_000 : at - 100_000 + 4000

@@ -13,10 +13,11 @@ import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
 import { abortedBySignals } from './interrupted.js'
 import type { OnProgress, OpenedDisk, OpenedPoint, Operations, WantedDisk } from './operations.js'
+import { sendPieces } from './send-pieces.js'
 
 /** What commands do, through the service that the options name. */
 export function connect(options: ClientOptions): Operations {
-  return remoteOperations(new EverfoldClient(options))
+  return remoteOperations(new EverfoldClient({ ...options, sendPieces }))
 }
 
 /** What commands do, through a service. */

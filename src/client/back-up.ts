@@ -1,5 +1,6 @@
 import type { BackedUp, NewSession } from './answers.js'
-import type { UploadSource } from './cut-batch.js'
+import { BatchMemory } from './batch-memory.js'
+import { BATCH_BYTES, type UploadSource } from './cut-batch.js'
 import { REQUESTS_DEFAULT, type SentDisk, sendDisk, type Transfer, type UploadParts } from './disk-upload.js'
 import type { Http } from './http.js'
 import { InlineWorkers } from './inline-workers.js'
@@ -54,9 +55,11 @@ export async function backUp(http: Http, options: BackupOptions): Promise<Backed
   const signal = AbortSignal.any([abort.signal, ...(options.signal === undefined ? [] : [options.signal])])
   const session = await new Sessions(http).create(machine, requestOf(options), { patienceMs, signal })
   try {
+    const workers = options.workers ?? new InlineWorkers()
     const parts: UploadParts = {
       session,
-      workers: options.workers ?? new InlineWorkers(),
+      workers,
+      memory: new BatchMemory(workers, Math.max(BATCH_BYTES, session.chunkSize) + session.chunkSize),
       transfer: options.transfer ?? 'offers',
       requests: options.requests ?? REQUESTS_DEFAULT,
       patience: http.patience(patienceMs, signal),

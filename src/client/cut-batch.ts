@@ -98,27 +98,35 @@ export function placeChunks(pieces: PlainBatch<unknown>['pieces'], result: HashR
   return { chunks, plain: result.plain }
 }
 
+export interface EncodedChunks {
+  readonly plain: ArrayBufferLike
+  readonly records: readonly StreamRecord[]
+  readonly storedBytes: number
+}
+
 /**
  * Compresses chunks of a batch, neighbours together.
  * @param wanted  in the order of the batch
+ * @param room    for the frames, if there is some
  */
 export async function encodeChunks(
   workers: Workers,
   plain: ArrayBufferLike,
   wanted: readonly BatchChunk[],
   { frameSize, level }: Encoding,
-): Promise<{ readonly plain: ArrayBufferLike; readonly records: readonly StreamRecord[] }> {
-  if (wanted.length === 0) return { plain, records: [] }
+  room?: SharedArrayBuffer,
+): Promise<EncodedChunks> {
+  if (wanted.length === 0) return { plain, records: [], storedBytes: 0 }
   const frames: BatchChunk[][] = []
-  let room = 0
+  let left = 0
   for (const chunk of wanted) {
     const frame = frames.at(-1)
-    if (frame !== undefined && chunk.size <= room && frame.length < FRAME_CHUNKS_MAX) frame.push(chunk)
+    if (frame !== undefined && chunk.size <= left && frame.length < FRAME_CHUNKS_MAX) frame.push(chunk)
     else {
       frames.push([chunk])
-      room = frameSize
+      left = frameSize
     }
-    room -= chunk.size
+    left -= chunk.size
   }
   const result = await workers.encode({
     plain,
@@ -128,6 +136,7 @@ export async function encodeChunks(
     level,
     // The service compares every chunk with its hash before it keeps the frame.
     verify: false,
+    room,
   })
   let at = 0
   const records = frames.map((chunks, i): StreamRecord => {
@@ -136,5 +145,5 @@ export async function encodeChunks(
     at += length
     return { kind: 'chunks', chunks, frame }
   })
-  return { plain: result.plain, records }
+  return { plain: result.plain, records, storedBytes: at }
 }

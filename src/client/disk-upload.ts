@@ -1,9 +1,9 @@
 import { type BatchSink, fillBatches, type PlainBatch } from '../chunker/fill-batches.js'
 import { Gate } from '../gate.js'
 import { settleAll } from '../settle-all.js'
+import type { BatchMemory } from './batch-memory.js'
 import { hashesOf, isSet } from './chunk-names.js'
 import {
-  BATCH_BYTES,
   type BatchChunk,
   type CutBatch,
   cellsWithoutNames,
@@ -47,6 +47,7 @@ export interface SentDisk {
 export interface UploadParts {
   readonly session: UploadSession
   readonly workers: Workers
+  readonly memory: BatchMemory
   readonly transfer: Transfer
   /** Requests that bring data at once. */
   readonly requests: number
@@ -64,14 +65,14 @@ interface Offered {
 
 /**
  * One disk on its way: read, cut and named batch by batch; offered some batches at a time; what is lacking compressed and put into
- * parcels, of which several are sent side by side. Memory: some 30 batches of 4 MiB and `requests` + 1 parcels of 32 MiB, at most.
+ * parcels, of which several are sent side by side. Memory: some 30 batches of 4 MiB and `requests` parcels of 32 MiB (or 12 and of 16 MiB,
+ * where they are sent as they are), at most.
  */
 export class DiskUpload implements BatchSink<SentDisk> {
   readonly #parts: UploadParts
   readonly #sending: Sending
   readonly #batches: Gate
   readonly #parcels: Gate
-  readonly #idleBuffers: ArrayBufferLike[] = []
   #window: Promise<CutBatch>[] = []
   #planning: Promise<void> = Promise.resolve()
   #open: Parcel | undefined
@@ -87,19 +88,14 @@ export class DiskUpload implements BatchSink<SentDisk> {
   constructor(parts: UploadParts, disk: SentDisk) {
     this.#parts = parts
     this.#sending = { ...parts, disk: disk.id, source: disk.source, limitBytes: REQUEST_BYTES_MAX }
-    this.#batches = new Gate(WINDOW_BATCHES * WINDOWS_MAX + parts.workers.size * 2)
+    // Sent as they are, they wait for nobody's answer.
+    const windows = parts.transfer === 'stream' ? 1 : WINDOWS_MAX
+    this.#batches = new Gate(WINDOW_BATCHES * windows + parts.workers.size * 2)
     this.#parcels = new Gate(parts.requests)
   }
 
   takeBuffer(): ArrayBufferLike {
-    const idle = this.#idleBuffers.pop()
-    if (idle !== undefined) return idle
-    // Sent as they are, they are not used again: the garbage collector has to know of them.
-    const again = this.#parts.transfer === 'offers'
-    return (
-      (again ? this.#parts.workers.allocate?.(this.#bufferBytes) : undefined) ??
-      new ArrayBuffer(this.#bufferBytes)
-    )
+    return this.#parts.memory.takeBuffer()
   }
 
   async submit(batch: PlainBatch<SentDisk>): Promise<Uint8Array> {
@@ -137,11 +133,6 @@ export class DiskUpload implements BatchSink<SentDisk> {
     await Promise.allSettled(this.#window)
     await this.#planning
     await Promise.all(this.#underWay)
-  }
-
-  get #bufferBytes(): number {
-    const { chunkSize } = this.#parts.session
-    return Math.max(BATCH_BYTES, chunkSize) + chunkSize
   }
 
   #check(): void {
@@ -197,7 +188,7 @@ export class DiskUpload implements BatchSink<SentDisk> {
     } else {
       for (const { zero, offset, size } of batch.chunks) if (zero) parcel.zeros(offset, size)
       const bring = this.#lackingOf(batch, lacking, parcel)
-      parcel.bring(bring, this.#encode(batch.plain, bring))
+      parcel.bring(bring, this.#encode(batch.plain, bring, parcel))
     }
     if (parcel.isFull) this.#seal()
   }
@@ -221,18 +212,27 @@ export class DiskUpload implements BatchSink<SentDisk> {
     return bring
   }
 
-  async #encode(plain: ArrayBufferLike, bring: readonly BatchChunk[]): ReturnType<Parcel['records']> {
-    const { workers, session } = this.#parts
+  async #encode(
+    plain: ArrayBufferLike,
+    bring: readonly BatchChunk[],
+    parcel: Parcel,
+  ): ReturnType<Parcel['records']> {
+    const { workers, session, memory } = this.#parts
     try {
-      const encoded = await encodeChunks(workers, plain, bring, session.encoding)
-      if (encoded.plain.byteLength === this.#bufferBytes) this.#idleBuffers.push(encoded.plain)
-      return encoded.records
+      const room = bring.length === 0 ? undefined : memory.takeRoom()
+      const encoded = await encodeChunks(workers, plain, bring, session.encoding, room)
+      memory.giveBack(encoded.plain)
+      const { records, held } = memory.compacted(encoded.records, room, encoded.storedBytes)
+      if (held !== undefined) parcel.memory.push(held)
+      return records
     } finally {
       this.#batches.leave()
     }
   }
 
   async #openParcel(): Promise<Parcel> {
+    // Before it waits for room, too: once something failed, nobody makes any.
+    this.#check()
     while (this.#dependents > DEPENDENTS_MAX && this.#failure === undefined)
       await Promise.race(this.#underWay)
     if (this.#open === undefined) await this.#parcels.enter()
@@ -255,6 +255,7 @@ export class DiskUpload implements BatchSink<SentDisk> {
 
   async #deliver(parcel: Parcel): Promise<void> {
     await sendRecords(this.#sending, await parcel.records())
+    for (const memory of parcel.memory) this.#parts.memory.giveBack(memory)
     for (const name of parcel.brings) {
       this.#onTheirWay.delete(name)
       this.#arrived.add(name)

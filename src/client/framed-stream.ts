@@ -68,17 +68,21 @@ function payloadBytes(record: StreamRecord): number {
   }
 }
 
-/** The whole stream of these records. */
-export function framedStream(records: readonly StreamRecord[]): Uint8Array<ArrayBuffer> {
-  const length = records.reduce((sum, record) => sum + recordBytes(record), HEADER.length)
-  const out = new BinaryWriter(length + RECORD_HEADER_BYTES + END_BYTES)
-  out.bytes(HEADER)
-  for (const record of records) writeRecord(out, record)
-  const crc = portableCrc32(out.view())
-  writeHead(out, END, END_BYTES)
-  out.u32(records.length)
-  out.u32(crc)
-  return out.view()
+/** The whole stream of these records, in pieces: bytes and frames are not copied. */
+export function framedStream(records: readonly StreamRecord[]): readonly Uint8Array[] {
+  const pieces: Uint8Array[] = [HEADER]
+  for (const record of records) {
+    pieces.push(headOf(record))
+    if (record.kind === 'data') pieces.push(record.bytes)
+    if (record.kind === 'chunks') pieces.push(record.frame.stored)
+  }
+  const crc = pieces.reduce((seed, piece) => portableCrc32(piece, seed), 0)
+  const end = new BinaryWriter(RECORD_HEADER_BYTES + END_BYTES)
+  writeHead(end, END, END_BYTES)
+  end.u32(records.length)
+  end.u32(crc)
+  pieces.push(end.view())
+  return pieces
 }
 
 function writeHead(out: BinaryWriter, kind: number, length: number): void {
@@ -88,13 +92,16 @@ function writeHead(out: BinaryWriter, kind: number, length: number): void {
   out.u32(length)
 }
 
-function writeRecord(out: BinaryWriter, record: StreamRecord): void {
+/** All of a record but bytes and frames. */
+function headOf(record: StreamRecord): Uint8Array {
   const length = payloadBytes(record)
+  const follows =
+    record.kind === 'data' ? record.bytes.length : record.kind === 'chunks' ? record.frame.stored.length : 0
+  const out = new BinaryWriter(RECORD_HEADER_BYTES + length - follows)
   switch (record.kind) {
     case 'data':
       writeHead(out, DATA, length)
       out.u64(record.offset)
-      out.bytes(record.bytes)
       break
     case 'zeros':
       writeHead(out, ZEROS, length)
@@ -112,9 +119,9 @@ function writeRecord(out: BinaryWriter, record: StreamRecord): void {
       out.u16(0)
       out.u32(record.chunks.length)
       writeChunks(out, record.chunks)
-      out.bytes(record.frame.stored)
       break
   }
+  return out.view()
 }
 
 function writeChunks(out: BinaryWriter, chunks: readonly NamedChunk[]): void {

@@ -8,9 +8,19 @@ export interface HttpOptions {
   readonly token?: string
   /** How requests are sent, if not by the global `fetch`. */
   readonly fetch?: typeof fetch
+  /** How bodies that lie in several pieces are sent, if not put together, by `fetch`. Answers as `fetch` does, and follows no redirect. */
+  readonly sendPieces?: (url: URL, request: PiecesRequest) => Promise<Response>
   /** How long a request is tried again without success. Milliseconds; uploads and reads of disks have their own. */
   readonly patienceMs?: number
   readonly onRetry?: (notice: RetryNotice) => void
+  readonly signal?: AbortSignal
+}
+
+/** A request whose body lies in several pieces. They must not change before it is answered. */
+export interface PiecesRequest {
+  readonly method: string
+  readonly headers: Headers
+  readonly body: readonly Uint8Array[]
   readonly signal?: AbortSignal
 }
 
@@ -21,7 +31,8 @@ export interface HttpRequest {
   readonly query?: Readonly<Record<string, string | number | undefined>>
   readonly headers?: Readonly<Record<string, string>>
   readonly json?: unknown
-  readonly body?: Uint8Array
+  /** In one piece or several. */
+  readonly body?: Uint8Array | readonly Uint8Array[]
   /** May it be asked again when nobody knows whether it was done? Default: for GET and HEAD. Or whoever sends it sees to that. */
   readonly repeatable?: boolean | 'by its sender'
   readonly patience?: Patience
@@ -155,8 +166,11 @@ export class Http {
     const headers = new Headers(request.headers)
     if (this.#options.token !== undefined) headers.set('Authorization', `Bearer ${this.#options.token}`)
     if (json !== undefined) headers.set('Content-Type', 'application/json')
-    const content = json === undefined ? body : JSON.stringify(json)
     const signal = request.signal ?? patience.signal
+    const { sendPieces } = this.#options
+    if (sendPieces !== undefined && isInPieces(body))
+      return sendPieces(url, { method, headers, body, ...(signal === undefined ? {} : { signal }) })
+    const content = json === undefined ? (isInPieces(body) ? joined(body) : body) : JSON.stringify(json)
     const send = this.#options.fetch ?? fetch
     return send(url, {
       method,
@@ -166,6 +180,20 @@ export class Http {
       ...(signal === undefined ? {} : { signal }),
     })
   }
+}
+
+function isInPieces(body: HttpRequest['body']): body is readonly Uint8Array[] {
+  return body !== undefined && !(body instanceof Uint8Array)
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    all.set(piece, at)
+    at += piece.length
+  }
+  return all
 }
 
 function isRepeatable({ method = 'GET', repeatable }: HttpRequest): boolean {

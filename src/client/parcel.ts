@@ -17,6 +17,8 @@ export class Parcel {
   readonly brings = new Set<string>()
   /** Chunks that may be named once this has been answered: they are among those that it brings. */
   readonly dependents: NamedChunk[] = []
+  /** What its bytes lie in: to be given back once it has been delivered. */
+  readonly memory: ArrayBufferLike[] = []
   readonly #bytes: Promise<readonly StreamRecord[]>[] = []
   readonly #known: NamedChunk[] = []
   readonly #zeros: { kind: 'zeros'; offset: number; size: number }[] = []
@@ -49,6 +51,7 @@ export class Parcel {
   /** What the cells of a batch hold, as it is. */
   bringPlain({ chunks, plain }: CutBatch): void {
     const records: StreamRecord[] = []
+    this.memory.push(plain)
     for (const { offset, from, length, zero } of stretchesOf(chunks)) {
       if (zero) this.zeros(offset, length)
       else this.#plainBytes += length

@@ -125,7 +125,11 @@ export class UploadSession {
    * Sends a framed stream: once. What fails may have left a part of it.
    * @throws CHUNK_UNKNOWN, HASH_MISMATCH, SESSION_UNKNOWN, STORE_FULL, SERVICE_FAILED if it is not known what became of it
    */
-  async stream(disk: string, body: Uint8Array, patience?: Patience): Promise<StreamedBytes> {
+  async stream(
+    disk: string,
+    body: Uint8Array | readonly Uint8Array[],
+    patience?: Patience,
+  ): Promise<StreamedBytes> {
     return this.#ask({
       method: 'POST',
       path: `${this.#diskPath(disk)}/stream`,

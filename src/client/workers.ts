@@ -6,8 +6,8 @@ export type { CutJob, CutResult, HashJob, HashResult }
 export interface Workers {
   /** How many jobs are worked on at once. */
   readonly size: number
-  /** Memory for `plain` that is cheaper to hand over; it is used again and again. */
-  allocate?(bytes: number): ArrayBufferLike
+  /** Memory for `plain` and for `room` that is cheaper to hand over; it is used again and again. */
+  allocate?(bytes: number): SharedArrayBuffer
   /** Finds where the content says to cut. Pieces lie one after the other; no chunk reaches from one into the next. */
   cut(job: CutJob): Promise<CutResult>
   /** Finds zeros, and names the rest. */
@@ -26,6 +26,8 @@ export interface EncodeJob {
   /** zstd level; 0 leaves everything as it is. */
   readonly level: number
   readonly verify: boolean
+  /** Where the stored bytes may go; without it, or if it is too small, memory of their own. */
+  readonly room?: SharedArrayBuffer | undefined
 }
 
 export interface EncodeResult {
