@@ -13,7 +13,7 @@ import { ThreadCrew } from '../src/pack/crew.js'
 import { openFileTarget } from '../src/restore/file-target.js'
 import { planDisk } from '../src/restore/plan.js'
 import { type DiskTarget, restoreDisk } from '../src/restore/restore.js'
-import { packsPrefix } from '../src/store/keys.js'
+import { bundlesPrefix, packsPrefix } from '../src/store/keys.js'
 import { LocalStore } from '../src/store/local-store.js'
 import { AgingDisk } from './aging.js'
 import { provideImage } from './cached-image.js'
@@ -106,8 +106,19 @@ interface Sample {
   readonly readBytes: number
   readonly extents: number
   readonly packs: number
+  /** Of all packs, those in bundles and in quarantine included. */
   readonly storedBytes: number
   readonly objects: number
+  /** Of packs, by collections since the sample before. */
+  readonly rewrittenBytes: number
+  /** Of packs, by backups likewise. */
+  readonly newBytes: number
+}
+
+/** What all backups, folds or collections took together. */
+interface Spent {
+  seconds: number
+  cpuSeconds: number
 }
 
 const nowhere: DiskTarget = { write: async () => undefined, zeros: async () => undefined }
@@ -121,7 +132,13 @@ class Life {
   readonly #image: FileHandle
   readonly #disk: AgingDisk
   readonly #scratch: string
-  readonly #seconds = { backup: 0, fold: 0, gc: 0 }
+  readonly #spent: Record<'backup' | 'fold' | 'gc', Spent> = {
+    backup: { seconds: 0, cpuSeconds: 0 },
+    fold: { seconds: 0, cpuSeconds: 0 },
+    gc: { seconds: 0, cpuSeconds: 0 },
+  }
+  #rewrittenBytes = 0
+  #newBytes = 0
 
   constructor(parts: {
     readonly options: DecayOptions
@@ -149,29 +166,35 @@ class Life {
       await this.#backUp(ByteExtents.from(await this.#disk.age(this.#options.changes)))
       await this.#timed('fold', () => foldTo(this.#repository, machine, this.#options.keep))
       if (point % every !== 0 && point !== points) continue
-      await this.#timed('gc', () => collectGarbage(this.#repository))
+      const { writtenBytes } = await this.#timed('gc', () => collectGarbage(this.#repository))
+      this.#rewrittenBytes += writtenBytes
       samples.push(await this.#sample(point))
     }
     await this.#compare()
     return samples
   }
 
-  /** Seconds that backups, folds and collections took, in all. */
-  get seconds(): { readonly backup: number; readonly fold: number; readonly gc: number } {
-    return this.#seconds
+  /** What backups, folds and collections took, in all. */
+  get spent(): Readonly<Record<'backup' | 'fold' | 'gc', Readonly<Spent>>> {
+    return this.#spent
   }
 
-  async #timed(what: 'backup' | 'fold' | 'gc', work: () => Promise<unknown>): Promise<void> {
+  async #timed<T>(what: 'backup' | 'fold' | 'gc', work: () => Promise<T>): Promise<T> {
+    const startCpu = process.cpuUsage()
     const startMs = performance.now()
-    await work()
-    this.#seconds[what] += (performance.now() - startMs) / 1000
+    const result = await work()
+    const spent = this.#spent[what]
+    spent.seconds += (performance.now() - startMs) / 1000
+    spent.cpuSeconds += cpuSecondsSince(startCpu)
+    return result
   }
 
   async #backUp(changed: ByteExtents | undefined): Promise<void> {
     const source = await openDiskSource(this.#imagePath)
     try {
       const disks = [{ id: diskId, source, changed }]
-      await this.#timed('backup', () => backUp(this.#repository, { machine, disks }))
+      const { storedBytes } = await this.#timed('backup', () => backUp(this.#repository, { machine, disks }))
+      this.#newBytes += storedBytes
     } finally {
       await source.close()
     }
@@ -189,8 +212,7 @@ class Life {
       const startMs = performance.now()
       const counts = await this.#restore(nowhere)
       times.push((performance.now() - startMs) / 1000)
-      const { user, system } = process.cpuUsage(startCpu)
-      cpu.push((user + system) / 1e6)
+      cpu.push(cpuSecondsSince(startCpu))
       extents = counts.extents
       packs = counts.packs
     }
@@ -198,10 +220,11 @@ class Life {
     const fileSeconds = await this.#restoreToFile(async () => undefined)
     let storedBytes = 0
     let objects = 0
-    for await (const object of this.#store.list(packsPrefix)) {
-      storedBytes += object.sizeBytes
-      objects += 1
-    }
+    for (const prefix of [packsPrefix, bundlesPrefix])
+      for await (const object of this.#store.list(prefix)) {
+        storedBytes += object.sizeBytes
+        objects += 1
+      }
     const sample = {
       points,
       seconds: median(times),
@@ -213,7 +236,11 @@ class Life {
       packs,
       storedBytes,
       objects,
+      rewrittenBytes: this.#rewrittenBytes,
+      newBytes: this.#newBytes,
     }
+    this.#rewrittenBytes = 0
+    this.#newBytes = 0
     console.log(
       `point ${points}: restored in ${formatNumber(sample.seconds)} s (CPU ${formatNumber(sample.cpuSeconds)}), ` +
         `to a file in ${formatNumber(fileSeconds)} s; ${extents} extents in ${packs} packs, ${reads} reads of ${formatBytes(readBytes)}`,
@@ -271,6 +298,11 @@ class Life {
   }
 }
 
+function cpuSecondsSince(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start)
+  return (user + system) / 1e6
+}
+
 function shareOf(samples: readonly Sample[], figure: (sample: Sample) => number): number | undefined {
   const [first, last] = [samples[0], samples.at(-1)]
   return first === undefined || last === undefined ? undefined : figure(first) / figure(last)
@@ -292,12 +324,22 @@ function barsOf(samples: readonly Sample[]): Bar[] {
       unit,
     },
     {
+      text: 'restoring the newest point: CPU time at the end',
+      limit,
+      measured: slower((sample) => sample.cpuSeconds),
+      unit,
+    },
+    {
       text: 'restoring it to a file: time at the end',
       limit,
       measured: slower((sample) => sample.fileSeconds),
       unit,
     },
   ]
+}
+
+function formatSpent({ seconds, cpuSeconds }: Spent): string {
+  return `${formatNumber(seconds)} s (CPU ${formatNumber(cpuSeconds)})`
 }
 
 function formatSamples(samples: readonly Sample[]): string {
@@ -307,6 +349,7 @@ function formatSamples(samples: readonly Sample[]): string {
     formatNumber(sample.seconds),
     `${Math.round((100 * (first?.seconds ?? 0)) / sample.seconds)} %`,
     formatNumber(sample.cpuSeconds),
+    `${Math.round((100 * (first?.cpuSeconds ?? 0)) / sample.cpuSeconds)} %`,
     formatNumber(sample.fileSeconds),
     `${Math.round((100 * (first?.fileSeconds ?? 0)) / sample.fileSeconds)} %`,
     formatNumber(sample.reads),
@@ -315,12 +358,15 @@ function formatSamples(samples: readonly Sample[]): string {
     formatNumber(sample.packs),
     formatNumber(sample.objects),
     formatBytes(sample.storedBytes),
+    formatBytes(sample.newBytes),
+    formatBytes(sample.rewrittenBytes),
   ])
   const head = [
     'points',
     's',
     'speed',
     'CPU s',
+    'speed',
     'to file s',
     'speed',
     'reads',
@@ -329,6 +375,8 @@ function formatSamples(samples: readonly Sample[]): string {
     'packs',
     'objects',
     'stored',
+    'came in',
+    'rewritten',
   ]
   return formatTable([head, ...rows], 0)
 }
@@ -376,10 +424,10 @@ export async function runDecay(options: DecayOptions, workspace: Workspace): Pro
   await image.close()
 
   const bars = barsOf(samples)
-  const { backup, fold, gc } = life.seconds
+  const { backup, fold, gc } = life.spent
   console.log(`\n${formatSamples(samples)}\n`)
   console.log(
-    `${formatBytes(disk.dataBytes)} of data; in all, backups took ${formatNumber(backup)} s, folds ${formatNumber(fold)} s, collections ${formatNumber(gc)} s`,
+    `${formatBytes(disk.dataBytes)} of data; in all, backups took ${formatSpent(backup)}, folds ${formatSpent(fold)}, collections ${formatSpent(gc)}`,
   )
   for (const bar of bars) console.log(formatBar(bar))
   const { results, ...parameters } = options
@@ -389,7 +437,7 @@ export async function runDecay(options: DecayOptions, workspace: Workspace): Pro
     machine: describeMachine(),
     parameters,
     dataBytes: disk.dataBytes,
-    seconds: life.seconds,
+    spent: life.spent,
     samples,
     bars: bars.map((bar) => ({ ...bar, verdict: verdict(bar) })),
   })

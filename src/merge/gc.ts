@@ -19,19 +19,19 @@ import {
   quarantinePrefix,
   runsPrefix,
 } from '../store/keys.js'
-import { type JoinCandidate, joinPacks } from './join-packs.js'
+import { chooseSmall } from './choose-small.js'
 import { allHeads, markHeads, partOf, partsOf } from './live.js'
 import { LockedGarbage, type LocksResult } from './locked-garbage.js'
 import { type Numbered, numbersBelow } from './old-numbers.js'
 import { orphanParts, pinSessions } from './parked-sessions.js'
-import { rewritePack } from './rewrite-pack.js'
+import { regroup } from './regroup.js'
 import { spentJobRecords } from './spent-jobs.js'
 import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
 
 export interface GcOptions {
   /** Says what would be done, and does nothing. */
   readonly dryRun?: boolean
-  /** Packs of which more than this share (0 to 1, of plain bytes) is dead are rewritten. */
+  /** What is left of packs of which more than this share (0 to 1, of plain bytes) is dead is put together anew. */
   readonly deadShareMax?: number
   /** Completed rounds, after the one that condemned it, that an object lies in quarantine. */
   readonly graceRounds?: number
@@ -70,6 +70,10 @@ export const GRACE_ROUNDS_DEFAULT = 1
 const SMALL_PART = 4
 /** Chunks of dead packs that are taken out of the index in one step, with one sync. */
 const FORGOTTEN_CHUNKS = 64 * 1024
+/** Chunks of packs that are put together anew in one go: their directories, and where they go to, are in memory. */
+const REGROUPED_CHUNKS_MAX = 1024 * 1024
+/** Stored bytes of bundles, which earlier versions wrote, that one round makes into packs, although not much of them is dead. */
+const UNBUNDLED_BYTES_MAX = 1024 * 1024 * 1024
 /** Objects that are removed at the same time. */
 const REMOVED_AT_ONCE = 16
 /** Superseded chain states that are kept below the newest, should that rot. */
@@ -110,12 +114,6 @@ interface DueObject {
   readonly places: readonly PackPlace[]
 }
 
-/** Packs of a bundle that are needed, and stored bytes of what is. */
-interface BundleUse {
-  readonly packs: SurveyedPack[]
-  liveStored: number
-}
-
 interface Counts {
   liveBytes: number
   deadBytes: number
@@ -140,7 +138,11 @@ class Collection {
   readonly #due: DueObject[] = []
   /** Members of bundles that are dead or lie elsewhere now, by id and generation. */
   readonly #bundledOut = new Set<string>()
-  readonly #bundles = new Map<string, BundleUse>()
+  /** Packs of which too much is dead, and small ones: what is left of them is put together anew. */
+  readonly #sparse: SurveyedPack[] = []
+  readonly #small: SurveyedPack[] = []
+  #heldChunks = 0
+  #unbundledBytes = 0
   readonly #closed: string[] = []
   /** Dead packs that are closed, but still in the index. */
   readonly #dying: SurveyedPack[] = []
@@ -182,7 +184,6 @@ class Collection {
     // What was found makes other things needless, so it has to be durable before they are removed.
     for (const prefix of [machinesPrefix, chainsPrefix(), packsPrefix, bundlesPrefix])
       await this.#repository.store.settle(prefix)
-    const small: JoinCandidate[] = []
     const locked =
       this.#options.dryRun === true ? undefined : await LockedGarbage.find(this.#repository.locks)
     const parts = partsOf(heads)
@@ -194,13 +195,13 @@ class Collection {
       const ours = [...places].filter(([packId]) => isOurs(packId)).map(([, generations]) => generations)
       for await (const surveyed of surveyAll(this.#repository, ours, references)) {
         stopIfCancelled(this.#options.signal)
-        await this.#sweepPack(surveyed, small)
+        await this.#sweepPack(surveyed)
+        if (this.#heldChunks >= REGROUPED_CHUNKS_MAX) await this.#regroup(heads, pins)
         this.#options.onProgress?.(++done, places.size)
       }
     }
+    await this.#regroup(heads, pins)
     await this.#letGo()
-    this.#looseBundles(places, small)
-    await this.#join(small, places)
     await this.#condemnEmptyBundles(places)
     await this.#removeDue()
     if (this.#options.dryRun !== true) await this.#finishRound()
@@ -223,8 +224,8 @@ class Collection {
     }
   }
 
-  /** Looks at all generations of a pack, newest first: removes, condemns, rewrites, or leaves alone. */
-  async #sweepPack({ listed, packs }: SurveyedGenerations, small: JoinCandidate[]): Promise<void> {
+  /** Looks at all generations of a pack, newest first: removes, condemns, chooses for regrouping, or leaves alone. */
+  async #sweepPack({ listed, packs }: SurveyedGenerations): Promise<void> {
     let serving: SurveyedPack | undefined
     for (const pack of packs) {
       const { place } = pack
@@ -241,7 +242,7 @@ class Collection {
       serving ??= pack
       this.#counts.liveBytes += pack.liveStored
       if (condemned) await this.#reprieve(pack)
-      else if (listed === 1) await this.#shrink(pack, small)
+      else if (listed === 1) this.#shrink(pack)
     }
   }
 
@@ -255,7 +256,7 @@ class Collection {
 
   /** No run refers to any of its chunks. */
   async #dead(pack: SurveyedPack, condemned: boolean): Promise<void> {
-    const { place, directory } = pack
+    const { place } = pack
     if (condemned) {
       const known = this.#condemnedAs(place.key)
       if (isBundled(place)) this.#condemn(place)
@@ -268,9 +269,14 @@ class Collection {
       this.#condemn(place)
       return
     }
-    this.#close(place.packId)
+    await this.#leave(pack)
+  }
+
+  /** Nothing refers to a pack any more, and nobody used it since the fence: in this very turn it is closed. */
+  async #leave(pack: SurveyedPack): Promise<void> {
+    this.#close(pack.place.packId)
     this.#dying.push(pack)
-    this.#dyingChunks += directory.chunkCount
+    this.#dyingChunks += pack.directory.chunkCount
     if (this.#dyingChunks >= FORGOTTEN_CHUNKS) await this.#letGo()
   }
 
@@ -302,78 +308,45 @@ class Collection {
     )
   }
 
-  /** Leaves dead chunks out, if that is worth it; a small pack may be joined with others instead. */
-  async #shrink(pack: SurveyedPack, small: JoinCandidate[]): Promise<void> {
+  /** Dead chunks are left behind if that is worth it, and small packs are joined. */
+  #shrink(pack: SurveyedPack): void {
     const { place, directory } = pack
-    const deadStored = sumStored(directory) - pack.liveStored
-    this.#counts.deadBytes += deadStored
-    const sparse = pack.livePlain < pack.presentPlain * (1 - this.#options.deadShareMax)
+    this.#counts.deadBytes += deadStored(pack)
     if (this.#fence.used(place.packId) || !holdsAllLive(pack)) return
-    if (isBundled(place)) this.#inBundle(pack)
-    else if (place.sizeBytes < this.#repository.config.packSize / SMALL_PART) small.push({ pack, sparse })
-    else if (sparse) await this.#rewrite(pack)
+    if (pack.livePlain < pack.presentPlain * (1 - this.#options.deadShareMax)) this.#sparse.push(pack)
+    else if (isBundled(place) && this.#unbundledBytes + place.sizeBytes <= UNBUNDLED_BYTES_MAX) {
+      this.#unbundledBytes += place.sizeBytes
+      this.#small.push(pack)
+    } else if (!isBundled(place) && place.sizeBytes < this.#repository.config.packSize / SMALL_PART)
+      this.#small.push(pack)
+    else return
+    this.#heldChunks += directory.chunkCount
   }
 
-  #inBundle(pack: SurveyedPack): void {
-    const { key } = pack.place
-    const use = this.#bundles.get(key)
-    if (use === undefined) this.#bundles.set(key, { packs: [pack], liveStored: pack.liveStored })
-    else {
-      use.packs.push(pack)
-      use.liveStored += pack.liveStored
+  /** Puts together anew what is left of sparse and small packs; what nothing refers to any more is dead. */
+  async #regroup(heads: readonly ChainState[], pins: WorkPins): Promise<void> {
+    const sparse = this.#sparse.splice(0)
+    const small = chooseSmall(this.#small.splice(0), (pack) => pack.liveStored)
+    this.#heldChunks = 0
+    // Someone may have begun to use it since it was surveyed.
+    const packs = [...sparse, ...small].filter(({ place }) => !this.#fence.used(place.packId))
+    if (packs.length === 0) return
+    const joined = new Set(small)
+    let emptied: readonly SurveyedPack[] = packs
+    if (this.#options.dryRun !== true) {
+      const machines = heads.map((head) => head.machine)
+      const done = await regroup(this.#repository, machines, packs, pins, this.#options.signal)
+      this.#counts.writtenBytes += done.writtenBytes
+      emptied = done.emptied
     }
-  }
-
-  /** What is left in a bundle of which too much is dead is joined anew, and the bundle goes. */
-  #looseBundles(places: ReadonlyMap<string, readonly PackPlace[]>, small: JoinCandidate[]): void {
-    const sizes = new Map<string, number>()
-    for (const { key, sizeBytes } of [...places.values()].flat())
-      if (this.#bundles.has(key)) sizes.set(key, (sizes.get(key) ?? 0) + sizeBytes)
-    for (const [key, { packs, liveStored }] of this.#bundles)
-      if (liveStored < (sizes.get(key) ?? 0) * (1 - this.#options.deadShareMax))
-        small.push(...packs.map((pack) => ({ pack, sparse: true })))
-  }
-
-  async #rewrite(pack: SurveyedPack): Promise<void> {
-    const { place, directory } = pack
-    if (this.#fence.used(place.packId)) return
-    this.#counts.rewrittenPacks++
-    if (this.#options.dryRun === true) {
-      this.#counts.condemnedBytes += Math.round(sumStored(directory) - pack.liveStored)
-      return
-    }
-    const { catalog, store } = this.#repository
-    this.#close(place.packId)
-    try {
-      await (await this.#repository.index()).removeChunks(place.packId, directory.hashes, inverted(pack.live))
-      const generation = ((await catalog.highestGeneration(place.packId)) ?? place.generation) + 1
-      const rewritten = await rewritePack(this.#repository, directory, pack.live, generation)
-      if (rewritten === undefined) return
-      if ((await store.put(rewritten.directory.key, rewritten.parts)) === 'exists') return
-      this.#counts.writtenBytes += rewritten.sizeBytes
-      catalog.add(rewritten.directory)
-      this.#counts.deadBytes -= sumStored(directory) - pack.liveStored
-      this.#condemn(place)
-    } finally {
-      catalog.openPack(place.packId)
-    }
-  }
-
-  /** Joins small packs into bundles, when enough of them have come together. */
-  async #join(
-    small: readonly JoinCandidate[],
-    places: ReadonlyMap<string, readonly PackPlace[]>,
-  ): Promise<void> {
-    const { dryRun, signal } = this.#options
-    const joined = await joinPacks(this.#repository, small, this.#fence, dryRun === true, signal)
-    this.#counts.joinedPacks += joined.packs.length
-    this.#counts.writtenBytes += joined.writtenBytes
-    for (const packId of joined.packs) {
-      for (const place of places.get(packId) ?? []) this.#condemn(place)
-    }
-    for (const pack of joined.leftSparse) {
-      stopIfCancelled(signal)
-      await this.#rewrite(pack)
+    for (const pack of emptied) {
+      if (joined.has(pack)) this.#counts.joinedPacks++
+      else this.#counts.rewrittenPacks++
+      this.#counts.deadBytes -= deadStored(pack)
+      // Who came upon it before its chunks moved holds it.
+      if (this.#fence.used(pack.place.packId)) continue
+      if (this.#options.dryRun === true) this.#condemn(pack.place)
+      else await this.#leave(pack)
     }
   }
 
@@ -535,6 +508,11 @@ function isBundled(place: PackPlace): boolean {
 
 function sumStored(directory: SurveyedPack['directory']): number {
   return (directory.frameOffset[directory.frameCount] ?? 0) - (directory.frameOffset[0] ?? 0)
+}
+
+/** Stored bytes of a pack that nothing needs. */
+function deadStored({ directory, liveStored }: SurveyedPack): number {
+  return sumStored(directory) - liveStored
 }
 
 function inverted(bitmap: Uint8Array): Uint8Array {

@@ -15,6 +15,9 @@ import { Quarantine } from './quarantine.js'
 
 /** Read with the footer in one request: holds the directory of most packs. */
 const TAIL_BYTES = 64 * 1024
+/** Likewise of a pack of which the size is known: most directories take a third of a hundredth of their pack. */
+const TAIL_SHARE = 1 / 64
+const TAIL_BYTES_MIN = 4 * 1024
 /** What directories kept in memory may take, by default. */
 const CACHE_BYTES_DEFAULT = 64 * 1024 * 1024
 
@@ -334,7 +337,8 @@ async function readPackTail(
     const { bytes, sizeBytes } = await store.readTail(place.key, TAIL_BYTES)
     return { tail: bytes, sizeBytes }
   }
-  const length = Math.min(TAIL_BYTES, place.sizeBytes)
+  const likely = Math.max(TAIL_BYTES_MIN, Math.round(place.sizeBytes * TAIL_SHARE))
+  const length = Math.min(TAIL_BYTES, place.sizeBytes, likely)
   return {
     tail: await store.read(place.key, place.base + place.sizeBytes - length, length),
     sizeBytes: place.sizeBytes,

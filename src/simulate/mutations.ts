@@ -126,8 +126,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: 'merge/gc.js',
-        find: 'const small = [];',
-        replace: 'this.#fence.late = this.#repository.pins.fence(); const small = [];',
+        find: 'const locked = ',
+        replace: 'this.#fence.late = this.#repository.pins.fence(); const locked = ',
       },
     ],
   },
@@ -136,9 +136,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [{ file: 'chain/pins.js', find: 'if (used(id))\n                    return false;', replace: '' }],
   },
   {
-    name: 'a pack is rewritten although somebody began to use it',
-    // Asked when it is looked at, and again just before: the second time is needed only if there was a wait in between. And the former
-    // generation is taken back when a run turns out to need it: that is left out as well.
+    name: 'a pack whose chunks moved goes although somebody began to use it',
+    // Asked when it is looked at, before its chunks move, and after. And a condemned pack that a run refers to is taken back: that is left
+    // out as well.
     edits: [
       {
         file: 'merge/gc.js',
@@ -147,14 +147,35 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: 'merge/gc.js',
-        find: 'const { place, directory } = pack;\n        if (this.#fence.used(place.packId))\n            return;\n        this.#counts.rewrittenPacks++;',
-        replace: 'const { place, directory } = pack;\n        this.#counts.rewrittenPacks++;',
+        find: '.filter(({ place }) => !this.#fence.used(place.packId))',
+        replace: '',
       },
-      { file: 'merge/join-packs.js', find: 'if (fence.used(pack.place.packId))', replace: 'if (false)' },
+      { file: 'merge/gc.js', find: 'if (this.#fence.used(pack.place.packId))', replace: 'if (false)' },
       {
         file: 'merge/gc.js',
-        find: 'if (serving !== undefined && holdsAllLive(serving)) {',
-        replace: 'if (serving !== undefined) {',
+        find: 'if (pack.liveChunks === 0) {',
+        replace: 'if (pack.liveChunks === 0 || condemned) {',
+      },
+    ],
+  },
+  {
+    name: 'runs refer to chunks that moved before their new packs are written',
+    edits: [
+      {
+        file: 'merge/copy-chunks.js',
+        find: 'await writePack({ store, catalog, index, pins: this.#pins }, builder);',
+        replace:
+          '{ ...builder.seal(), writtenBytes: 0 }; writePack({ store, catalog, index, pins: this.#pins }, builder).catch(() => undefined);',
+      },
+    ],
+  },
+  {
+    name: 'what moved is looked for one chunk further',
+    edits: [
+      {
+        file: 'merge/moves.js',
+        find: 'moved.chunk[source.chunk] = i;',
+        replace: 'moved.chunk[source.chunk] = Math.min(i + 1, chunks.length - 1);',
       },
     ],
   },

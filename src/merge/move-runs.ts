@@ -1,0 +1,93 @@
+import { stopIfCancelled } from '../cancellation.js'
+import type { DiskState } from '../chain/chain-state.js'
+import { PackTable } from '../chain/pack-table.js'
+import type { WorkPins } from '../chain/pins.js'
+import type { Repository } from '../chain/repository.js'
+import { type RunRef, readSegment, type SegmentRef, writeRun } from '../chain/run-store.js'
+import { inOrder } from '../in-order.js'
+import { moveExtents } from './move-extents.js'
+import type { Moves } from './moves.js'
+
+/** Runs of one machine that are read and written at once. */
+const RUNS_IN_FLIGHT = 8
+
+/**
+ * Lets all points of a machine refer to where chunks lie now: writes the run segments that refer to moved ones anew, and commits a chain state
+ * that has these instead. What each point holds stays the same.
+ * @param pins  hold the new segments
+ * @returns bytes of segments written
+ * @throws CONFLICT, DATA_DAMAGED, OBJECT_NOT_FOUND, STORE_FULL, STORE_FAILED, CANCELLED: the chain is as it was
+ */
+export async function moveRuns(
+  repository: Repository,
+  machine: string,
+  moves: Moves,
+  pins: WorkPins,
+  signal?: AbortSignal,
+): Promise<number> {
+  // No fold of the machine meanwhile: it would put the former extents together anew. Points may be appended, and hold what they refer to.
+  return repository.folding.run(machine, async () => {
+    const points = (await repository.chains.find(machine))?.state.points ?? []
+    const changed = new Map<string, Map<string, DiskState>>()
+    let writtenBytes = 0
+    const disks = points.flatMap((point) => point.disks.map((disk) => ({ point, disk })))
+    const moved = inOrder(disks, RUNS_IN_FLIGHT, async ({ point, disk }) => {
+      stopIfCancelled(signal)
+      const run = await moveRun(repository, machine, disk.run, moves, pins)
+      return { point, disk, run }
+    })
+    for await (const { point, disk, run } of moved) {
+      if (run === undefined) continue
+      writtenBytes += run.writtenBytes
+      const ofPoint = changed.get(point.id) ?? new Map<string, DiskState>()
+      changed.set(point.id, ofPoint)
+      ofPoint.set(disk.id, { ...disk, run: { stride: disk.run.stride, segments: [...run.segments] } })
+    }
+    if (changed.size > 0)
+      await repository.chains.edit(machine, (head) => ({
+        points: (head?.state.points ?? []).map((point) => {
+          const now = changed.get(point.id)
+          return now ? { ...point, disks: point.disks.map((disk) => now.get(disk.id) ?? disk) } : point
+        }),
+      }))
+    return writtenBytes
+  })
+}
+
+/** @returns undefined if it refers to nothing that was moved */
+async function moveRun(
+  repository: Repository,
+  machine: string,
+  run: RunRef,
+  moves: Moves,
+  pins: WorkPins,
+): Promise<{ readonly segments: readonly SegmentRef[]; readonly writtenBytes: number } | undefined> {
+  const segments: SegmentRef[] = []
+  let writtenBytes = 0
+  let anyMoved = false
+  for (const segment of run.segments) {
+    const packs = new PackTable()
+    const list = await readSegment(repository.store, machine, segment, packs)
+    if (!refersToMoved(packs, moves)) {
+      segments.push(segment)
+      continue
+    }
+    const moved = moveExtents(list, moves)
+    if (
+      moved.startOf(0) !== list.startOf(0) ||
+      moved.end !== list.end ||
+      moved.totalBytes !== list.totalBytes
+    )
+      throw new Error('a run that was moved does not cover what it covered')
+    const written = await writeRun(repository.store, machine, moved, (id) => pins.claim(id))
+    segments.push(...written.run.segments)
+    writtenBytes += written.writtenBytes
+    anyMoved = true
+  }
+  return anyMoved ? { segments, writtenBytes } : undefined
+}
+
+function refersToMoved(packs: PackTable, moves: Moves): boolean {
+  for (let slot = 0; slot < packs.size; slot++) if (moves.of(packs.idOf(slot)) !== undefined) return true
+  return false
+}
