@@ -144,6 +144,8 @@ class Collection {
   #heldChunks = 0
   #unbundledBytes = 0
   readonly #closed: string[] = []
+  /** Packs of which a generation was condemned. */
+  readonly #condemnedPacks = new Set<string>()
   /** Dead packs that are closed, but still in the index. */
   readonly #dying: SurveyedPack[] = []
   #dyingChunks = 0
@@ -374,6 +376,7 @@ class Collection {
   }
 
   #condemn(place: PackPlace): void {
+    this.#condemnedPacks.add(place.packId)
     if (isBundled(place)) this.#bundledOut.add(`${place.packId}.${place.generation}`)
     else this.#pushCondemned(place.key, [place])
   }
@@ -425,6 +428,8 @@ class Collection {
     await quarantine.record(this.#repository.store, { round: this.#round, condemned })
     for (const object of this.#condemned)
       this.#repository.condemnedDuring.note(object.key, this.#repository.pins.newest)
+    // Whoever asks for one of them from now on gets the generation that stays, if there is one.
+    for (const packId of this.#condemnedPacks) this.#repository.catalog.forget(packId)
   }
 
   /** Run segments that no chain names and nobody used since the fence. */
