@@ -68,8 +68,13 @@ describe('a file that is restored', () => {
     const child = start(['restore', 'long', 'latest', 'vda=cut'], at.options)
     const exit = once(child, 'exit')
     while ((await partials()).length === 0 && child.exitCode === null) await sleep(2)
-    expect(existsSync(at.path('cut'))).toBe(false)
-    process.kill(-child.pid!, signal)
+    // Where it has come to its end meanwhile, nothing of it is partial.
+    if (existsSync(at.path('cut'))) expect(await partials()).toEqual([])
+    try {
+      process.kill(-child.pid!, signal)
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ESRCH' })
+    }
     await exit
     expect(child.exitCode === 0 || !existsSync(at.path('cut'))).toBe(true)
     expect(await partials()).toEqual([])
@@ -118,7 +123,9 @@ describe.skipIf(loop === undefined)('a block device (a loop device, which only r
 describe('the result of a restore', () => {
   it('is one sentence for people', async () => {
     const run = await everfold(['restore', 'm', 'latest', 'vda=told'], at.options)
-    expect(run).toMatchObject({ status: 0, stderr: '' })
+    expect(run.status).toBe(0)
+    // On a slow machine, how far it was.
+    expect(run.stderr).toMatch(/^(?:[^:]+: \d+% of .*\n)*$/)
     expect(run.stdout).toMatch(/^Restored vda of m at \w{8} to told: 64 MiB, all chunks checked\.\n$/)
   })
 })
