@@ -132,6 +132,22 @@ describe('PackCatalog', () => {
     expect((await catalog.directory(id)).generation).toBe(2)
   })
 
+  it('gives the newer generation where the one that it reads is condemned meanwhile', async () => {
+    const store = await storeWith(pack, withoutFirstFrame(pack, 1))
+    const catalog = new PackCatalog(store)
+    const packs = [{ id, generation: 0 }]
+    const readTail = store.readTail.bind(store)
+    store.readTail = async (key, length) => {
+      const tail = await readTail(key, length)
+      if (key === pack.key)
+        await catalog.quarantine.record(store, { condemned: [{ key: pack.key, packs, round: 1 }] })
+      return tail
+    }
+    const found = await catalog.directory(id)
+    expect(found.generation).toBe(1)
+    expect(catalog.cached(id)).toBe(found)
+  })
+
   it('keeps directories up to its limit, those that were asked for last', async () => {
     const packs = Array.from({ length: 6 }, (_, i) => packOf(sampleChunks(`lru ${i}`, [10, 20])))
     const store = await storeWith(...packs)

@@ -176,7 +176,9 @@ export class PackCatalog {
     const likely = known ?? (isFirstOut ? undefined : ownObject(packId, 0))
     if (likely !== undefined) {
       try {
-        return await this.#read(likely)
+        const found = await this.#read(likely)
+        // Unless it was condemned meanwhile.
+        if (!this.quarantine.isCondemned(packId, found.generation)) return found
       } catch (error) {
         if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
       }
