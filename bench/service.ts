@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { provideImage } from './cached-image.js'
 import { ensurePackages, run } from './command.js'
-import { GiB, imagePackages, KiB, MiB } from './image.js'
+import { GiB, imagePackages, MiB } from './image.js'
 import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
+import { type RandomReads, readAtRandom } from './random-reads.js'
 import {
   type Bar,
   describeCommit,
@@ -17,7 +18,6 @@ import {
   verdict,
   writeResults,
 } from './report.js'
-import { SeededBytes } from './seeded-bytes.js'
 import { type Load, type LoadOptions, runLoad } from './service-load.js'
 import { type ServiceProcess, startService, stopService } from './service-process.js'
 import { compareUploads, type UploadFigures } from './service-upload.js'
@@ -65,8 +65,6 @@ export function parseServiceOptions(args: readonly string[]): ServiceOptions {
   }
 }
 
-const readBytes = 64 * KiB
-
 /** Backs the image up, serves the repository, sends to it and reads from it. */
 export async function runService(options: ServiceOptions, workspace: Workspace): Promise<void> {
   const cached = join(workspace.cache, `image-${options.sizeGib}gib.img`)
@@ -81,7 +79,13 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
   const service = { ...started, raw: `${started.url}/v1/machines/m/points/latest/disks/vda/raw` }
   try {
     const whole = await readWhole(service)
-    const random = await readAtRandom(service, options)
+    const random = await readAtRandom({
+      url: new URL(service.raw),
+      token: service.token,
+      diskBytes: options.sizeGib * GiB,
+      seconds: options.seconds,
+      inFlight: options.inFlight,
+    })
     const load = await runLoad(started, options)
     await stopService(started)
     const upload = await compareUploads(image, workspace.scratch, options.rounds)
@@ -113,19 +117,15 @@ interface Service extends ServiceProcess {
   readonly raw: string
 }
 
-/** Reads [offset, offset + length), or everything. @returns bytes received and the size of the disk */
-function read(service: Service, agent: Agent, range?: readonly [number, number]): Promise<number> {
-  const headers = {
-    Authorization: `Bearer ${service.token}`,
-    ...(range && { Range: `bytes=${range[0]}-${range[0] + range[1] - 1}` }),
-  }
+/** Reads everything. @returns bytes received */
+function read(service: Service, agent: Agent): Promise<number> {
+  const headers = { Authorization: `Bearer ${service.token}` }
   return new Promise((resolve, reject) => {
     get(service.raw, { headers, agent }, (response) => {
       let received = 0
       response.on('data', (part: Buffer) => (received += part.length))
       response.once('end', () => {
-        const good = response.statusCode === (range === undefined ? 200 : 206)
-        if (good) resolve(received)
+        if (response.statusCode === 200) resolve(received)
         else reject(new Error(`the service answered ${response.statusCode ?? '?'}`))
       })
     }).once('error', reject)
@@ -145,38 +145,7 @@ async function readWhole(service: Service): Promise<Whole> {
   return { bytes, seconds: (performance.now() - startMs) / 1000 }
 }
 
-interface Random {
-  readonly reads: number
-  readonly perSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-}
-
-async function readAtRandom(service: Service, options: ServiceOptions): Promise<Random> {
-  const agent = new Agent({ keepAlive: true, maxSockets: options.inFlight })
-  const random = new SeededBytes('service')
-  const blocks = Math.floor((options.sizeGib * GiB) / readBytes)
-  const times: number[] = []
-  const startMs = performance.now()
-  const endMs = startMs + options.seconds * 1000
-  const reader = async (): Promise<void> => {
-    while (performance.now() < endMs) {
-      const beganMs = performance.now()
-      const received = await read(service, agent, [random.below(blocks) * readBytes, readBytes])
-      if (received !== readBytes) throw new Error(`a read gave ${received} bytes`)
-      times.push(performance.now() - beganMs)
-    }
-  }
-  await Promise.all(Array.from({ length: options.inFlight }, reader))
-  const seconds = (performance.now() - startMs) / 1000
-  agent.destroy()
-  times.sort((a, b) => a - b)
-  const at = (share: number): number =>
-    times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0
-  return { reads: times.length, perSecond: times.length / seconds, p50Ms: at(0.5), p99Ms: at(0.99) }
-}
-
-function print(whole: Whole, random: Random): void {
+function print(whole: Whole, random: RandomReads): void {
   const rate = formatNumber(whole.bytes / MiB / whole.seconds)
   console.log(
     formatTable([
@@ -202,7 +171,7 @@ function printUploads(load: Load, upload: UploadFigures, options: ServiceOptions
   )
 }
 
-function barsOf(random: Random, load: Load, upload: UploadFigures): Bar[] {
+function barsOf(random: RandomReads, load: Load, upload: UploadFigures): Bar[] {
   return [
     {
       text: 'random reads of 64 KiB: 3,000 a second',

@@ -75,21 +75,24 @@ export class DiskReader {
    * Exactly `length` bytes from byte `offset` on: the caller's own. For small reads: all of it is in memory at once.
    * @throws RangeError beyond the end of the disk; DATA_DAMAGED naming what is lost; STORE_FAILED
    */
-  async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  async read(offset: number, length: number): Promise<Uint8Array> {
     this.#checkRange(offset, length)
-    const out = new Uint8Array(length)
+    let out: Uint8Array | undefined
     const reading: Promise<void>[] = []
     for await (const part of this.#parts(offset, length)) {
+      // Most small reads lie in one frame: what is loaded for them is theirs.
+      if (part.length === length && part.source !== undefined) return this.#load(part, true)
+      const into = (out ??= new Uint8Array(length))
       if (part.source === undefined) continue
       const copied = this.#load(part).then((bytes) => {
-        out.set(bytes, part.offset - offset)
+        into.set(bytes, part.offset - offset)
       })
       // Whoever waits for all of them hears of it.
       copied.catch(() => undefined)
       reading.push(copied)
     }
     await Promise.all(reading)
-    return out
+    return out ?? new Uint8Array(length)
   }
 
   /**
@@ -170,7 +173,8 @@ export class DiskReader {
     }
   }
 
-  async #load(part: Part): Promise<Uint8Array> {
+  /** @param own  it must be nobody else's */
+  async #load(part: Part, own = false): Promise<Uint8Array> {
     const { source, length } = part
     if (source === undefined) return NOTHING.subarray(0, length)
     const { directory, frame, chunk, position } = source
@@ -180,7 +184,7 @@ export class DiskReader {
     const bytes = decoded && bytesIn(decoded, directory, chunk, position, length)
     if (bytes === undefined) return this.#loadAlone(part, directory, position)
     // A small part is copied, so that it does not hold the memory of the whole frame.
-    return bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes
+    return own || bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes
   }
 
   /** Reads just the chunks that are wanted, from whichever generation has them. */

@@ -93,10 +93,19 @@ const readDisk = route({
   },
 })
 
+/** By point and disk: asked for with each of many small reads. */
+const etags = new WeakMap<PointState, Map<string, string>>()
+
 /** What a point's disk held never changes, however it is stored by now. */
 function etagOf(repository: string, machine: string, point: PointState, disk: string): string {
+  const ofPoint = etags.get(point) ?? new Map<string, string>()
+  etags.set(point, ofPoint)
+  const known = ofPoint.get(disk)
+  if (known !== undefined) return known
   const identity = JSON.stringify([repository, machine, point.id, point.createdAt, disk])
-  return `"${createHash('sha256').update(identity).digest('hex').slice(0, 40)}"`
+  const etag = `"${createHash('sha256').update(identity).digest('hex').slice(0, 40)}"`
+  ofPoint.set(disk, etag)
+  return etag
 }
 
 /** Takes one of the places for disks that are being sent, each of which holds some MiB, until all is sent. @throws TOO_MANY_REQUESTS */
