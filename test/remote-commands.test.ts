@@ -1,6 +1,6 @@
 /** Every command gives the same with --server as with --repo: two copies of one repository, one of them served. */
 
-import { cp, readdir, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, MIB, noise, overwritten } from './disk-bytes.js'
@@ -204,4 +204,25 @@ describe('where --server makes no sense, or what it needs is missing,', () => {
     await local.write('wrong', 'everfold_wrong\n')
     await local.fails('UNAUTHENTICATED', ...at, '--token-file', 'wrong')
   })
+})
+
+it('backup that brings good copies of damaged chunks says so', async () => {
+  const own = await Workspace.make()
+  await own.ok('backup', 'web1', `vda=${await own.write('disk', DISK)}`)
+  for (const path of (await own.objects()).filter((name) => name.startsWith('packs/'))) {
+    const pack = await readFile(join(own.repo, path))
+    pack.writeUInt8(pack.readUInt8(1000) ^ 1, 1000)
+    await writeFile(join(own.repo, path), pack)
+  }
+  const service = await Served.start(own)
+  const env = { EVERFOLD_SERVER: service.url, EVERFOLD_TOKEN: service.adminToken, EVERFOLD_REPO: undefined }
+  const there = { cwd: own.folder, env }
+  expect((await everfold(['verify'], there)).status).toBe(5)
+  const backup = await everfold(['backup', 'web1', 'vda=disk', '--json'], there)
+  expect(backup.status).toBe(0)
+  expect(backup.stderr).toMatch(/^everfold: \d+ damaged chunks are whole again$/m)
+  expect(JSON.parse(backup.stdout)).not.toHaveProperty('healedChunks')
+  expect(await service.stop()).toBe(0)
+  await own.expectDisk('web1', 'parent', DISK)
+  await own.remove()
 })

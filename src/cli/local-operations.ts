@@ -13,6 +13,7 @@ import { statisticsOf } from '../merge/statistics.js'
 import { verifyRepository } from '../restore/verify.js'
 import { listPoints } from '../server/listed-points.js'
 import { TokenBook } from '../server/token-book.js'
+import { tellHealed } from './healed.js'
 import { openPoint } from './local-restore.js'
 import type { Operations } from './operations.js'
 
@@ -61,7 +62,7 @@ export function localOperations(repository: Repository): Operations {
 async function healQuietly(repository: Repository): Promise<void> {
   try {
     const { healedChunks } = await healDamage(repository)
-    if (healedChunks > 0) process.stderr.write(`everfold: ${healedChunks} damaged chunks are whole again\n`)
+    if (healedChunks > 0) tellHealed(healedChunks)
   } catch (error) {
     const told = errorJson(error)
     process.stderr.write(`everfold: the backup is safe, but healing failed: ${told.message} [${told.code}]\n`)

@@ -11,6 +11,7 @@ import type { Statistics } from '../merge/statistics.js'
 import { ThreadCrew } from '../pack/crew.js'
 import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
+import { tellHealed } from './healed.js'
 import { abortedBySignals } from './interrupted.js'
 import type { OnProgress, OpenedDisk, OpenedPoint, Operations, WantedDisk } from './operations.js'
 import { sendPieces } from './send-pieces.js'
@@ -32,7 +33,14 @@ export function remoteOperations(client: EverfoldClient): Operations {
         const workers = new ThreadCrew()
         workers.prepare()
         try {
-          return await client.backUp({ ...work, workers, signal, waitForRetention: true })
+          const { healedChunks, ...outcome } = await client.backUp({
+            ...work,
+            workers,
+            signal,
+            waitForRetention: true,
+          })
+          if (healedChunks !== undefined) tellHealed(healedChunks)
+          return outcome
         } finally {
           await workers.close()
         }

@@ -338,6 +338,8 @@ export interface BackedUp {
   readonly newBytes: number
   readonly storedBytes: number
   readonly seconds: number
+  /** Damaged chunks that are whole again since; absent if it was not waited for, or there were none. */
+  readonly healedChunks?: number
   /** What the machine's saved policy did then; absent if it was not waited for, or none is saved. */
   readonly retention?:
     | { readonly removed: readonly string[] }

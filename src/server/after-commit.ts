@@ -4,6 +4,14 @@ import { healDamage } from '../merge/heal.js'
 import { type AfterBackup, retainAfterBackup } from '../merge/retain.js'
 import { KeyedMutex } from '../mutex.js'
 
+/** What followed a point. */
+export interface Followed {
+  /** Damaged chunks that are whole again since: absent if there were none. */
+  readonly healedChunks?: number
+  /** Absent if no policy is saved. */
+  readonly retention?: AfterBackup
+}
+
 /** Points of which it is remembered what followed them, for whoever asks (again). */
 const FOLLOWED_MAX = 1000
 
@@ -17,10 +25,10 @@ export class AfterCommit {
   readonly #onRemoved: (machine: string, removed: readonly string[]) => Promise<void>
   readonly #turn = new KeyedMutex()
   /** By machine: what did not begin yet, and will see points that come until then. */
-  readonly #waiting = new Map<string, Promise<AfterBackup | undefined>>()
+  readonly #waiting = new Map<string, Promise<Followed>>()
   readonly #running = new Set<Promise<unknown>>()
   /** By point, oldest first. */
-  readonly #followed = new Map<string, Promise<AfterBackup | undefined>>()
+  readonly #followed = new Map<string, Promise<Followed>>()
   #stopped = false
 
   /** @param onRemoved  told of the points that retention removed */
@@ -45,9 +53,9 @@ export class AfterCommit {
     }
   }
 
-  /** What retention did after a point, once it is done; undefined if no policy is saved, or it is not known any more. */
-  async retentionAfter(point: string): Promise<AfterBackup | undefined> {
-    return this.#followed.get(point)
+  /** What followed a point, once it is done; nothing if it is not known any more. */
+  async followed(point: string): Promise<Followed> {
+    return (await this.#followed.get(point)) ?? {}
   }
 
   /** Begins nothing more, and waits for what is running. */
@@ -56,7 +64,7 @@ export class AfterCommit {
     await Promise.allSettled(this.#running)
   }
 
-  #begin(machine: string): Promise<AfterBackup | undefined> {
+  #begin(machine: string): Promise<Followed> {
     const work = this.#turn.run('after', () => this.#follow(machine))
     this.#waiting.set(machine, work)
     this.#running.add(work)
@@ -64,15 +72,29 @@ export class AfterCommit {
     return work
   }
 
-  async #follow(machine: string): Promise<AfterBackup | undefined> {
+  async #follow(machine: string): Promise<Followed> {
     this.#waiting.delete(machine)
-    if (this.#stopped) return undefined
+    if (this.#stopped) return {}
+    const healedChunks = await this.#heal(machine)
+    const retention = await this.#retain(machine)
+    return {
+      ...(healedChunks > 0 ? { healedChunks } : {}),
+      ...(retention === undefined ? {} : { retention }),
+    }
+  }
+
+  async #heal(machine: string): Promise<number> {
     try {
       const { healedChunks } = await healDamage(this.#repository)
       if (healedChunks > 0) this.#log.info({ healedChunks }, 'damaged chunks are whole again')
+      return healedChunks
     } catch (error) {
       this.#log.error({ machine, err: error }, 'the point is safe, but healing failed')
+      return 0
     }
+  }
+
+  async #retain(machine: string): Promise<AfterBackup | undefined> {
     const outcome = await retainAfterBackup(this.#repository, machine)
     if (outcome === undefined) return undefined
     if ('error' in outcome)

@@ -211,8 +211,7 @@ const commitSession = route({
     call.facts.point = result.point
     const status = created ? 201 : 200
     if (call.query.retention === undefined) return { status, json: result }
-    const retention = await service.afterCommit.retentionAfter(result.point)
-    return { status, json: { ...result, ...(retention === undefined ? {} : { retention }) } }
+    return { status, json: { ...result, ...(await service.afterCommit.followed(result.point)) } }
   },
 })
 

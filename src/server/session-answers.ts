@@ -34,6 +34,9 @@ export const committedSchema = z
     newBytes: bytes,
     storedBytes: bytes,
     seconds: z.number(),
+    healedChunks: z.number().int().optional().meta({
+      description: 'Damaged chunks that are whole again, where a commit with `retention=wait` asks',
+    }),
     retention: z
       .union([
         z.strictObject({ removed: z.array(pointId) }),
