@@ -2,7 +2,7 @@ import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import type { Fence, WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { EverfoldError } from '../errors.js'
+import { EverfoldError, isEverfoldError } from '../errors.js'
 import type { PackPlace } from '../pack/catalog.js'
 import type { CondemnedObject } from '../pack/quarantine.js'
 import { settleAll } from '../settle-all.js'
@@ -85,7 +85,7 @@ const QUARANTINE_RECORDS_KEPT = 2
  * Finds what no point needs and gives its space back, beside backups, folds and restores. Interrupted at any step, it can start again. The
  * order is that of invariant 2: out of reach in chain state (before we begin), out of the index, condemned, removed.
  * @throws ARGUMENT_INVALID; CHAIN_DAMAGED, LISTING_INCOMPLETE, DATA_DAMAGED, OBJECT_NOT_FOUND: it is not certain what is needed, and
- *         nothing was removed; STORE_FAILED, STORE_FULL, CANCELLED
+ *         nothing was removed; STORE_FULL: what is dead goes all the same, if there is room to write that down; STORE_FAILED, CANCELLED
  */
 export async function collectGarbage(repository: Repository, options: GcOptions = {}): Promise<GcResult> {
   const deadShareMax = options.deadShareMax ?? DEAD_SHARE_MAX_DEFAULT
@@ -143,6 +143,8 @@ class Collection {
   readonly #small: SurveyedPack[] = []
   #heldChunks = 0
   #unbundledBytes = 0
+  /** There was no room to regroup: the round goes on without, so that what is dead makes room, and then says so. */
+  #shortage: EverfoldError | undefined
   readonly #closed: string[] = []
   /** Packs of which a generation was condemned. */
   readonly #condemnedPacks = new Set<string>()
@@ -202,6 +204,8 @@ class Collection {
         this.#options.onProgress?.(++done, places.size)
       }
     }
+    // First what gives space back.
+    await this.#removeDue()
     await this.#regroup(heads, pins)
     await this.#letGo()
     await this.#condemnEmptyBundles(places)
@@ -212,6 +216,7 @@ class Collection {
     await this.#sweepJobs()
     await this.#sweepSessions()
     const locks = await locked?.remove(heads, this.#options.signal)
+    if (this.#shortage !== undefined) throw this.#shortage
     const waiting = await this.#waitingBytes(places)
     return {
       dryRun: this.#options.dryRun === true,
@@ -337,9 +342,15 @@ class Collection {
     let emptied: readonly SurveyedPack[] = packs
     if (this.#options.dryRun !== true) {
       const machines = heads.map((head) => head.machine)
-      const done = await regroup(this.#repository, machines, packs, pins, this.#options.signal)
-      this.#counts.writtenBytes += done.writtenBytes
-      emptied = done.emptied
+      try {
+        const done = await regroup(this.#repository, machines, packs, pins, this.#options.signal)
+        this.#counts.writtenBytes += done.writtenBytes
+        emptied = done.emptied
+      } catch (error) {
+        if (!isEverfoldError(error, 'STORE_FULL')) throw error
+        this.#shortage = error
+        return
+      }
     }
     for (const pack of emptied) {
       if (joined.has(pack)) this.#counts.joinedPacks++

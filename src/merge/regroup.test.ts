@@ -10,7 +10,7 @@ import { verifyRepository } from '../restore/verify.js'
 import { FaultyStore } from '../store/faulty-store.js'
 import { packsPrefix } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
-import { foldTo } from './fold.js'
+import { deleteMachine, foldTo } from './fold.js'
 import { collectGarbage } from './gc.js'
 
 const BLOCK = 4 * KIB
@@ -155,4 +155,26 @@ it('lets a fold of the machine wait until its runs have the new addresses', asyn
   expect((await again.chains.get('m')).state.points).toHaveLength(2)
   await expectAllWhole(again, points)
   expect((await newestPlan(again)).packs).toBeLessThan(8)
+})
+
+it('makes room of what is dead also where there is none to regroup, and says that there was none', async () => {
+  const { store, points } = await aged('fixed', 40)
+  const before = await openInMemory(store)
+  await backUpBytes(before, 'dead', noise('dead', 64 * BLOCK), { chunker: 'fixed' })
+  await foldTo(before, 'm', 2)
+  await deleteMachine(before, 'dead')
+  const packs = await packsIn(store)
+  const full = await openInMemory(
+    new FaultyStore(store, (operation, key) =>
+      operation === 'put' && key.startsWith(packsPrefix) ? { kind: 'full' } : undefined,
+    ),
+  )
+  for (let round = 0; round < 3; round++)
+    await expect(collectGarbage(full)).rejects.toMatchObject({ code: 'STORE_FULL' })
+  expect(await packsIn(store)).toBe(packs - 1)
+  const again = await openInMemory(store)
+  await expectAllWhole(again, points)
+  const after = await openInMemory(store)
+  for (let round = 0; round < 3; round++) await collectGarbage(after)
+  expect((await newestPlan(after)).packs).toBeLessThan(8)
 })
