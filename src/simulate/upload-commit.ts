@@ -121,6 +121,7 @@ async function makePoint(
   const wasTried = client.triedCommit
   client.triedCommit = true
   machine.uncertain.add(uncertain)
+  const newest = machine.promised.at(-1)
   try {
     const commits = Array.from({ length: random.chance(0.2) ? 2 : 1 }, () =>
       service.sessions.commit(session, sizes),
@@ -130,7 +131,9 @@ async function makePoint(
     for (const { result } of others)
       if (result.point !== one.result.point)
         throw new SimulationFailure(`one session became ${one.result.point} and ${result.point}`)
-    if (!wasTried) {
+    // Between the commit and its answer, others may have added points, or removed this one.
+    const isNewest = machine.promised.at(-1) === newest && !machine.released.has(one.result.point)
+    if (!wasTried && isNewest) {
       machine.uncertain.delete(uncertain)
       machine.promise(one.result.point, client.content)
     }
