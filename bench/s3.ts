@@ -72,6 +72,7 @@ interface Step extends ProxyFigures {
 /** Backs up, folds, collects, verifies and restores through the line, and opens a repository of many points. */
 export async function runS3(options: S3Options, workspace: Workspace): Promise<void> {
   const stop = await provideServer(workspace)
+  const { results, ...parameters } = options
   const { roundTripMs, mbit } = options
   const direct = process.env['AWS_ENDPOINT_URL_S3'] ?? ''
   const proxy = await S3Proxy.start(direct)
@@ -83,8 +84,8 @@ export async function runS3(options: S3Options, workspace: Workspace): Promise<v
     const bars = barsOf(options, life, opening)
     print([...life, ...opening], bars)
     const machine = { machine: describeMachine(), commit: await describeCommit() }
-    const figures = { ...machine, options, steps: [...life, ...opening], bars }
-    console.log(`raw figures: ${await writeResults(options.results, 's3', figures)}`)
+    const figures = { ...machine, parameters, steps: [...life, ...opening], bars }
+    console.log(`raw figures: ${await writeResults(results, 's3', figures)}`)
   } finally {
     await proxy.stop()
     await stop()
