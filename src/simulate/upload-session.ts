@@ -85,7 +85,8 @@ export async function isOvertaken(error: unknown, task: UploadTask, client: Uplo
   if (!isEverfoldError(error, 'CONFLICT')) return false
   const { world, service } = task
   const points = (await service.repository.chains.find(client.machine.name))?.state.points ?? []
-  if (points.some(({ id }) => client.points.has(id)))
+  // Without a key, an earlier session of the same client, cut short, may have made a point of its own.
+  if (points.some(({ id }) => id === client.point))
     throw new SimulationFailure(`${told(client)} is a point, and its commit was refused`, error)
   if ((points.at(-1)?.id ?? null) === client.base) return false
   forget(world, client)
