@@ -10,6 +10,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     globalSetup: ['./test/s3-global-setup.ts'],
+    setupFiles: ['./test/property-seed.ts'],
     reporters: ['default', './test/summary-reporter.ts'],
   },
 })

@@ -13,10 +13,10 @@ import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import type { Json } from './everfold.js'
 import { killed } from './killing.js'
+import { SEED } from './seed.js'
 import { type Extent, Workspace } from './workspace.js'
 
 const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
-const SEED = process.env['EVERFOLD_TEST_SEED'] ?? 'merges'
 const DISK_BYTES = 12 * MIB
 const POINTS_MAX = 7
 /** What a kill takes at most, with what is done and compared after it, on a slow machine. */

@@ -9,10 +9,10 @@ import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import type { Json } from './everfold.js'
 import { killed, timed } from './killing.js'
+import { SEED } from './seed.js'
 import { type Extent, Workspace } from './workspace.js'
 
 const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
-const SEED = process.env['EVERFOLD_TEST_SEED'] ?? 'kills'
 const DISK_BYTES = 24 * MIB
 
 /** For so many commands on a machine that has a lot to do. */

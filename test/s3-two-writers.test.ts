@@ -11,11 +11,12 @@ import { chainKey, chainsPrefix, parseChainKey } from '../src/store/keys.js'
 import { S3Lease } from '../src/store/s3-lease.js'
 import { s3SettingsFrom } from '../src/store/s3-settings.js'
 import { S3Store } from '../src/store/s3-store.js'
+import { SEED_NUMBER } from './seed.js'
 import { SimulatedBucket } from './simulated-bucket.js'
 import { useVirtualTime, VirtualProcess, VirtualWorld } from './virtual-time.js'
 
 const LIVES = Number(process.env['EVERFOLD_TEST_WRITER_LIVES'] ?? 150)
-const FROM = Math.floor(Math.random() * 2 ** 30)
+const FROM = SEED_NUMBER
 const PROCESSES = 3
 const ROUNDS = 3
 const MINUTE_MS = 60_000

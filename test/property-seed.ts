@@ -1,0 +1,4 @@
+import fc from 'fast-check'
+import { SEED_NUMBER } from './seed.js'
+
+fc.configureGlobal({ seed: SEED_NUMBER })
