@@ -5,27 +5,32 @@
  * that hit a command while it had the repository open.
  */
 
-import { existsSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
 import type { Json } from './everfold.js'
-import { killed } from './killing.js'
+import { killedInside } from './killing.js'
 import { SEED } from './seed.js'
 import { type Extent, Workspace } from './workspace.js'
 
 const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
 const DISK_BYTES = 12 * MIB
+/** Below it there is nothing worth killing a fold or a deletion for. */
+const POINTS_MIN = 3
 const POINTS_MAX = 7
 /** What a kill takes at most, with what is done and compared after it, on a slow machine. */
 const MS_PER_KILL = 60_000
 
+const COMMANDS = ['backup', 'fold', 'delete', 'gc', 'reindex'] as const
+type Command = (typeof COMMANDS)[number]
+
 let at: Workspace
-/** How long each command takes, from the last that was let through. */
-const insideMs = new Map<string, number>()
-const kills = new Map<string, { inside: number; outside: number; ended: number }>()
+/** How long each command has the repository open, from the last that was let through. */
+const insideMs = new Map<Command, number>()
+const kills = Object.fromEntries(
+  COMMANDS.map((command) => [command, { inside: 0, outside: 0, ended: 0 }]),
+) as Record<Command, { inside: number; outside: number; ended: number }>
 
 /** What each point that is sure to be there holds, oldest first. */
 let model: { readonly id: string; readonly bytes: Buffer }[] = []
@@ -46,28 +51,40 @@ interface Attempt {
   readonly bytes: Buffer
 }
 
-async function someAttempt(random: SeededBytes, round: number): Promise<Attempt> {
+/** Of what can be done now, the command that was killed inside least often: each of them has its share of few kills, too. */
+function nextCommand(random: SeededBytes): Command {
+  if (model.length < POINTS_MIN) return 'backup'
+  const possible = COMMANDS.filter((command) => command !== 'backup' || model.length < POINTS_MAX)
+  const least = Math.min(...possible.map((command) => kills[command].inside))
+  const some = possible.filter((command) => kills[command].inside === least)
+  return some[random.below(some.length)]!
+}
+
+async function someAttempt(command: Command, random: SeededBytes, round: number): Promise<Attempt> {
   const bytes = model.at(-1)!.bytes
   const ids = model.map((point) => point.id)
-  const kind = random.below(10)
-  if (model.length < 3 || (kind < 3 && model.length < POINTS_MAX)) {
-    const change: Extent = [random.below(8 * MIB), (1 + random.below(24)) * 100 * KIB]
-    const next = overwritten(bytes, change[0], noise(`${SEED} ${round}`, change[1]))
-    await at.write('disk', next)
-    const feed = random.below(2) === 0 ? ['--changed', `vda=${await at.feed([change])}`] : []
-    return { args: ['backup', 'm', 'vda=disk', ...feed], after: [...ids, ''], bytes: next }
+  switch (command) {
+    case 'backup': {
+      const change: Extent = [random.below(8 * MIB), (1 + random.below(24)) * 100 * KIB]
+      const next = overwritten(bytes, change[0], noise(`${SEED} ${round}`, change[1]))
+      await at.write('disk', next)
+      const feed = random.below(2) === 0 ? ['--changed', `vda=${await at.feed([change])}`] : []
+      return { args: ['backup', 'm', 'vda=disk', ...feed], after: [...ids, ''], bytes: next }
+    }
+    case 'fold': {
+      const keep = Math.max(1, model.length - 1 - random.below(2))
+      return { args: ['fold', 'm', '--keep', String(keep)], after: ids.slice(-keep), bytes }
+    }
+    case 'delete': {
+      // Any but the newest: after that a feed would be refused.
+      const gone = ids[random.below(ids.length - 1)]!
+      return { args: ['delete', 'm', gone], after: ids.filter((id) => id !== gone), bytes }
+    }
+    case 'gc':
+      return { args: ['gc', '--rounds', '3', '--dead-share', '10%'], after: ids, bytes }
+    case 'reindex':
+      return { args: ['reindex'], after: ids, bytes }
   }
-  if (kind < 5) {
-    const keep = Math.max(1, model.length - 1 - random.below(3))
-    return { args: ['fold', 'm', '--keep', String(keep)], after: ids.slice(-keep), bytes }
-  }
-  if (kind < 7) {
-    // Any but the newest: after that a feed would be refused.
-    const gone = ids[random.below(ids.length - 1)]!
-    return { args: ['delete', 'm', gone], after: ids.filter((id) => id !== gone), bytes }
-  }
-  if (kind === 7) return { args: ['reindex'], after: ids, bytes }
-  return { args: ['gc', '--rounds', '3', '--dead-share', '10%'], after: ids, bytes }
 }
 
 /** Takes over what the store says now; it must be as before the attempt, or as after it. */
@@ -82,25 +99,19 @@ async function settle(attempt: Attempt, ended: boolean, told: string): Promise<v
   model = now.map((id) => ({ id, bytes: known.get(id) ?? attempt.bytes }))
 }
 
-/** Runs an attempt and kills it at some moment. @returns whether it ended before, and what to say of it */
+/** Runs an attempt and kills it at some moment, or lets it end. @returns whether it ended, and what to say of it */
 async function run(
-  attempt: Attempt,
+  command: Command,
+  { args }: Attempt,
   random: SeededBytes,
   mayEnd: boolean,
 ): Promise<{ readonly ended: boolean; readonly isInside: boolean; readonly told: string }> {
-  const [command = ''] = attempt.args
+  const afterMs = mayEnd ? 600_000 : random.below(insideMs.get(command)!)
   const holder = join(at.repo, 'lock', 'holder.json')
-  // Left behind by the one killed before.
-  await rm(holder, { force: true })
-  const afterMs = mayEnd ? 600_000 : random.below(insideMs.get(command) ?? 1000)
-  const begun = performance.now()
-  const ended = await killed(at.options, { afterMs, begun: holder }, ...attempt.args)
-  if (mayEnd) insideMs.set(command, performance.now() - begun)
-  const isInside = existsSync(holder)
-  const count = kills.get(command) ?? { inside: 0, outside: 0, ended: 0 }
-  kills.set(command, count)
-  count[ended ? 'ended' : isInside ? 'inside' : 'outside']++
-  const told = `${attempt.args.join(' ')}, ${ended ? 'ended' : `killed ${afterMs} ms after it had begun`}`
+  const { ended, isInside, insideMs: ranMs } = await killedInside(at.options, afterMs, holder, ...args)
+  if (ended) insideMs.set(command, ranMs)
+  kills[command][ended ? 'ended' : isInside ? 'inside' : 'outside']++
+  const told = `${args.join(' ')}, ${ended ? 'ended' : `killed ${afterMs} ms after it had begun`}`
   return { ended, isInside, told }
 }
 
@@ -114,9 +125,11 @@ describe(`folds, deletions, collections and backups that are killed (seed ${SEED
       await at.ok('backup', 'm', 'vda=disk')
       model = (await pointIds()).map((id) => ({ id, bytes: first }))
       for (let count = 0, round = 0; count < KILLS; round++) {
-        const attempt = await someAttempt(random, round)
-        // Every third runs to its end, so that chains grow and there is something to fold and to collect.
-        const { ended, isInside, told } = await run(attempt, random, round % 3 === 0)
+        const command = nextCommand(random)
+        const attempt = await someAttempt(command, random, round)
+        // The first of each tells how long it takes; every third runs to its end, and so does what makes points to fold.
+        const mayEnd = round % 3 === 0 || !insideMs.has(command) || model.length < POINTS_MIN
+        const { ended, isInside, told } = await run(command, attempt, random, mayEnd)
         if (isInside) count++
         await settle(attempt, ended, `round ${round}: ${told}`)
         const some = model[random.below(model.length)]!
@@ -127,9 +140,9 @@ describe(`folds, deletions, collections and backups that are killed (seed ${SEED
       await at.ok('gc', '--rounds', '4')
       for (const point of model) await at.expectDisk('m', point.id, point.bytes)
       expect(await at.ok('verify')).toMatchObject({ ok: true, damaged: [], objects: [] })
-      console.log(
-        `kills while the repository was open and not, and runs that ended: ${JSON.stringify(Object.fromEntries(kills))}`,
-      )
+      const told = JSON.stringify(kills)
+      console.log(`kills while the repository was open and not, and runs that ended: ${told}`)
+      if (KILLS >= 12) for (const command of COMMANDS) expect(kills[command].inside, told).toBeGreaterThan(0)
     },
     60_000 + KILLS * MS_PER_KILL,
   )

@@ -16,7 +16,7 @@ const KILLS = Number(process.env['EVERFOLD_TEST_KILLS'] ?? 12)
 const DISK_BYTES = 24 * MIB
 
 /** For so many commands on a machine that has a lot to do. */
-const PATIENCE_MS = 600_000
+const PATIENCE_MS = 300_000 + KILLS * 60_000
 
 let at: Workspace
 
