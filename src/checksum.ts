@@ -63,3 +63,13 @@ export function hexToBytes(digits: string): Uint8Array {
 export function bytesToHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
+
+/** Are hash `a` of `some` and hash `b` of `others` the same? */
+export function isEqualHash(some: Uint8Array, a: number, others: Uint8Array, b: number): boolean {
+  return (
+    Buffer.compare(
+      some.subarray(a * SHA256_BYTES, (a + 1) * SHA256_BYTES),
+      others.subarray(b * SHA256_BYTES, (b + 1) * SHA256_BYTES),
+    ) === 0
+  )
+}

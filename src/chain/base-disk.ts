@@ -1,4 +1,4 @@
-import { SHA256_BYTES, sha256 } from '../checksum.js'
+import { isEqualHash, sha256 } from '../checksum.js'
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { isZeroChunk } from '../chunker/hash.js'
 import { isEverfoldError } from '../errors.js'
@@ -62,19 +62,8 @@ export class BaseDisk {
     const i = list.indexAt(offset)
     if (list.startOf(i) > offset) return { kind: 'none' }
     if (list.endOf(i) < offset + length) return { kind: 'mixed' }
-    const pack = list.pack[i] ?? ZEROS
-    if (pack === ZEROS) return { kind: 'zeros' }
-    const directory = directories.get(pack)
-    if (directory === undefined) return { kind: 'none' }
-    const start = plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
-    if (start === undefined) return { kind: 'none' }
-    const position = start + offset - list.startOf(i)
-    const chunk = chunkAt(directory, position)
-    // What is damaged is to be stored again, although it did not change: so that it heals.
-    if (this.#reader.catalog.quarantine.isDamaged(directory, chunk)) return { kind: 'none' }
-    if (directory.chunkStart[chunk] === position && directory.chunkLength[chunk] === length)
-      return { kind: 'chunk', directory, chunk }
-    return { kind: 'mixed' }
+    const cell = this.#cellFrom(i, offset, offset + length, length, directories)
+    return cell.kind === 'chunk' && cell.length < length ? { kind: 'mixed' } : cell
   }
 
   /**
@@ -195,14 +184,4 @@ export class BaseDisk {
     }
     return sha256(bytes)
   }
-}
-
-/** Are hash `a` of `some` and hash `b` of `others` the same? */
-export function isEqualHash(some: Uint8Array, a: number, others: Uint8Array, b: number): boolean {
-  return (
-    Buffer.compare(
-      some.subarray(a * SHA256_BYTES, (a + 1) * SHA256_BYTES),
-      others.subarray(b * SHA256_BYTES, (b + 1) * SHA256_BYTES),
-    ) === 0
-  )
 }

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
 import { backUpBytes, openInMemory, restoreBytes } from '../../test/memory-repository.js'
+import type { ByteRange } from '../byte-range.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { loadBase } from './backup.js'
 import { differences } from './differences.js'
@@ -9,11 +10,6 @@ import { Repository } from './repository.js'
 
 const CHUNK = 16 * KIB
 const BATCH = 128 * KIB
-
-interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 let repository: Repository
 let readBytes: number

@@ -1,13 +1,9 @@
+import type { ByteRange } from '../byte-range.js'
 import type { ByteSource } from '../chunker/fill-batches.js'
 import { inOrder } from '../in-order.js'
 import type { Crew } from '../pack/crew.js'
 import type { PackDirectory } from '../pack/pack-format.js'
 import type { BaseDisk, BasePart } from './base-disk.js'
-
-interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 export interface Comparison {
   readonly base: BaseDisk

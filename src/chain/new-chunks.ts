@@ -1,3 +1,4 @@
+import { SHA256_BYTES } from '../checksum.js'
 import type { Crew } from '../pack/crew.js'
 import type { CheckJob, CheckResult, EncodeJob, EncodeResult } from '../pack/jobs.js'
 import { type Decision, NEW } from './decide.js'
@@ -151,7 +152,7 @@ async function encodeAgain(
     wanted: Uint32Array.of(end - first),
     chunkOffset: decision.from.slice(first, end).map((from) => from - start),
     chunkLength: decision.length.slice(first, end),
-    hashes: decision.hashes.slice(first * 32, end * 32),
+    hashes: decision.hashes.slice(first * SHA256_BYTES, end * SHA256_BYTES),
   })
   return crew.encode({ ...again, plain, offsets: again.offsets.map((from) => from - start) })
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { ByteRange } from '../byte-range.js'
 import { runCut } from '../chunker/batch-jobs.js'
 import { FastCdc } from './fastcdc.js'
 import { type ByteSource, fillBatches, type PlainBatch } from './fill-batches.js'
@@ -19,13 +20,10 @@ const source: ByteSource = {
   read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
 }
 
-interface Range {
-  readonly offset: number
-  readonly length: number
-}
-
 /** Feeds ranges to a sink that cuts as an ingest does. */
-async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks: string[]; read: number }> {
+async function feed(
+  ranges: readonly ByteRange[],
+): Promise<{ batches: number; chunks: string[]; read: number }> {
   const chunks: string[] = []
   let batches = 0
   const sink = {
@@ -60,7 +58,7 @@ async function feed(ranges: readonly Range[]): Promise<{ batches: number; chunks
 }
 
 /** Each range cut in one go. */
-function cutWhole(ranges: readonly Range[]): string[] {
+function cutWhole(ranges: readonly ByteRange[]): string[] {
   return ranges.flatMap(({ offset, length }) => {
     let at = offset
     const { lengths } = new FastCdc(chunkSize).cut(content.subarray(offset, offset + length), true)
@@ -71,7 +69,7 @@ function cutWhole(ranges: readonly Range[]): string[] {
 const sortedRanges = fc
   .array(fc.tuple(fc.nat(3000), fc.integer({ min: 1, max: 90_000 })), { maxLength: 30 })
   .map((steps) => {
-    const ranges: Range[] = []
+    const ranges: ByteRange[] = []
     let end = 0
     for (const [gap, length] of steps) {
       if (end + 1 + gap + length > content.length) break

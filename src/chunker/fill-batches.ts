@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import { settleAll } from '../settle-all.js'
 
 /** Where plain bytes are read from. */
@@ -31,11 +32,6 @@ export interface BatchSink<Disk> {
 /** Pieces of a batch at most: each makes at least one chunk, and all chunks of a batch go into one pack. */
 const BATCH_PIECES_MAX = 16 * 1024
 
-interface Range {
-  readonly offset: number
-  readonly length: number
-}
-
 /**
  * Reads ranges (sorted, apart) of a source, batch by batch, into the sink.
  * @returns bytes read
@@ -44,7 +40,7 @@ export async function fillBatches<Disk extends { readonly contentDefined: boolea
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: Iterable<Range> | AsyncIterable<Range>,
+  ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
@@ -58,12 +54,12 @@ async function fillOnGrid<Disk>(
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: Iterable<Range> | AsyncIterable<Range>,
+  ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
   let plain = sink.takeBuffer()
-  let pieces: Range[] = []
+  let pieces: ByteRange[] = []
   let used = 0
   let total = 0
   const flush = async (): Promise<void> => {
@@ -104,13 +100,13 @@ async function fillByContent<Disk>(
   sink: BatchSink<Disk>,
   disk: Disk,
   source: ByteSource,
-  ranges: Iterable<Range> | AsyncIterable<Range>,
+  ranges: Iterable<ByteRange> | AsyncIterable<ByteRange>,
   chunkSize: number,
   onRead: (doneBytes: number) => void,
 ): Promise<number> {
   let plain = sink.takeBuffer()
   let start = 0
-  let pieces: Range[] = []
+  let pieces: ByteRange[] = []
   let end = 0
   let total = 0
   const submit = async (final: boolean): Promise<Uint8Array> => {

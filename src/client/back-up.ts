@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import type { BackedUp, NewSession } from './answers.js'
 import { BatchMemory } from './batch-memory.js'
 import { BATCH_BYTES, type UploadSource } from './cut-batch.js'
@@ -5,7 +6,6 @@ import { REQUESTS_DEFAULT, type SentDisk, sendDisk, type Transfer, type UploadPa
 import type { Http } from './http.js'
 import { InlineWorkers } from './inline-workers.js'
 import { PATIENCE_MS_DEFAULT } from './patience.js'
-import type { ByteRange } from './remote-disk.js'
 import { Sessions, type UploadSession } from './sessions.js'
 import type { Workers } from './workers.js'
 

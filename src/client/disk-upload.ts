@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import { type BatchSink, fillBatches, type PlainBatch } from '../chunker/fill-batches.js'
 import { Gate } from '../gate.js'
 import { settleAll } from '../settle-all.js'
@@ -15,7 +16,6 @@ import {
 import type { NamedChunk } from './framed-stream.js'
 import { PARCEL_BYTES, Parcel, PLAIN_PARCEL_BYTES } from './parcel.js'
 import type { Patience } from './patience.js'
-import type { ByteRange } from './remote-disk.js'
 import { REQUEST_BYTES_MAX, type Sending, sendRecords } from './send-records.js'
 import type { UploadSession } from './sessions.js'
 import type { HashResult, Workers } from './workers.js'

@@ -1,9 +1,8 @@
 import sha256 from 'fast-sha256'
 import { type CutJob, type CutResult, type HashJob, type HashResult, runCut } from '../chunker/batch-jobs.js'
 import { isZero } from '../chunker/zero.js'
+import { HASH_BYTES } from './chunk-names.js'
 import type { EncodeJob, EncodeResult, Workers } from './workers.js'
-
-const HASH_BYTES = 32
 
 /** How chunks are named: 32 bytes of SHA-256. */
 export type Hasher = (bytes: Uint8Array) => Uint8Array | Promise<Uint8Array>

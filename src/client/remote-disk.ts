@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import type { Extent } from './answers.js'
@@ -5,12 +6,6 @@ import { connectionFailed } from './failure.js'
 import type { Http } from './http.js'
 import { partsOf } from './parts-of.js'
 import { PATIENCE_MS_DEFAULT, type Patience } from './patience.js'
-
-/** Bytes of a disk, in bytes. */
-export interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 export interface ReadOptions {
   /** Requests at once. */

@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import { type EverfoldError, isEverfoldError } from '../errors.js'
 import { hashesOf, isSet } from './chunk-names.js'
 import { BATCH_BYTES, encodeChunks, placeChunks, type UploadSource } from './cut-batch.js'
@@ -5,7 +6,6 @@ import { isPassing } from './failure.js'
 import { framedStream, type NamedChunk, recordBytes, type StreamRecord } from './framed-stream.js'
 import { knownRecords } from './parcel.js'
 import type { Patience } from './patience.js'
-import type { ByteRange } from './remote-disk.js'
 import type { UploadSession } from './sessions.js'
 import type { Workers } from './workers.js'
 

@@ -1,13 +1,13 @@
+import type { ByteRange } from '../byte-range.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import type { BackedUp, NewSession, OpenSession, SessionState, StreamedBytes } from './answers.js'
+import { HASH_BYTES } from './chunk-names.js'
 import type { Encoding } from './cut-batch.js'
 import { STREAM_TYPE } from './framed-stream.js'
 import type { Http, HttpRequest } from './http.js'
 import { PATIENCE_MS_DEFAULT, type Patience } from './patience.js'
-import type { ByteRange } from './remote-disk.js'
 
 const HASHES_TYPE = 'application/vnd.everfold.hashes'
-const HASH_BYTES = 32
 /** Hashes of one request. */
 const OFFERS_MAX = 65_536
 

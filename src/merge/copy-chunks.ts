@@ -2,6 +2,7 @@ import { stopIfCancelled } from '../cancellation.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { writePack } from '../chain/write-pack.js'
+import { SHA256_BYTES } from '../checksum.js'
 import { isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
@@ -175,10 +176,13 @@ class Copier {
 
   async #append({ chunks, frameChunks }: Batch, result: EncodeResult): Promise<void> {
     if (!this.#builder.hasRoomFor(chunks.length)) await this.#closePack()
-    const hashes = new Uint8Array(chunks.length * 32)
+    const hashes = new Uint8Array(chunks.length * SHA256_BYTES)
     for (const [i, { pack, chunk }] of chunks.entries()) {
-      const own = this.#packs[pack]?.directory.hashes.subarray(chunk * 32, chunk * 32 + 32)
-      if (own !== undefined) hashes.set(own, i * 32)
+      const own = this.#packs[pack]?.directory.hashes.subarray(
+        chunk * SHA256_BYTES,
+        (chunk + 1) * SHA256_BYTES,
+      )
+      if (own !== undefined) hashes.set(own, i * SHA256_BYTES)
     }
     const lengths = Uint32Array.from(chunks, (chunk) => chunk.length)
     this.#builder.append(result, Uint32Array.from(frameChunks), lengths, hashes)

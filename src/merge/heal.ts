@@ -1,4 +1,5 @@
 import type { Repository } from '../chain/repository.js'
+import { isEqualHash, SHA256_BYTES } from '../checksum.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { listPacks } from '../pack/catalog.js'
 import { planTasks } from '../pack/chunk-reader.js'
@@ -117,15 +118,15 @@ async function findCopy(
   directory: PackDirectory,
   chunk: number,
 ): Promise<Uint8Array | undefined> {
-  const hash = directory.hashes.subarray(chunk * 32, chunk * 32 + 32)
+  const hash = directory.hashes.subarray(chunk * SHA256_BYTES, (chunk + 1) * SHA256_BYTES)
   const found = await (await repository.index()).lookup(hash)
   const packId = found.packs[found.packOf[0] ?? -1]
   const position = found.position[0] ?? 0
   if (packId === undefined || packId === directory.id) return undefined
   try {
     const other = await repository.catalog.directory(packId)
-    const sameHash = Buffer.compare(other.hashes.subarray(position * 32, position * 32 + 32), hash) === 0
-    if (!sameHash || !repository.catalog.mayReference(other, position)) return undefined
+    const isSame = isEqualHash(other.hashes, position, directory.hashes, chunk)
+    if (!isSame || !repository.catalog.mayReference(other, position)) return undefined
     const span = {
       directory: other,
       position: other.chunkStart[position] ?? 0,

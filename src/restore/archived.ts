@@ -1,9 +1,9 @@
+import type { ByteRange } from '../byte-range.js'
 import { ZEROS } from '../chain/extent-list.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import type { RecallRequest } from '../store/archive.js'
-import type { ByteRange } from './disk-reader-diff.js'
 import type { DiskPlan } from './plan.js'
 
 /** What is wanted of a disk: sorted, apart. */

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
 import { backUpBytes, openInMemory } from '../../test/memory-repository.js'
+import type { ByteRange } from '../byte-range.js'
 import { Repository } from '../chain/repository.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { DiskReader } from './disk-reader.js'
-import { type ByteRange, changedRanges, dataAndZeros } from './disk-reader-diff.js'
+import { changedRanges, dataAndZeros } from './disk-reader-diff.js'
 
 async function all(ranges: AsyncIterable<ByteRange>): Promise<ByteRange[]> {
   const list: ByteRange[] = []

@@ -1,13 +1,8 @@
+import type { ByteRange } from '../byte-range.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import type { DiskReader } from './disk-reader.js'
-
-/** Bytes of a disk, in bytes. */
-export interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 /**
  * Where a disk at one point may differ from itself at another, sorted, neighbours joined: all that is not named is the same in

@@ -1,9 +1,10 @@
+import type { ByteRange } from '../byte-range.js'
 import type { Progress } from '../chain/backup.js'
 import { overtaken } from '../chain/commit-point.js'
 import type { Repository } from '../chain/repository.js'
 import { uncached } from '../store/uncached.js'
 import { DiskReader } from './disk-reader.js'
-import { type ByteRange, changedRanges } from './disk-reader-diff.js'
+import { changedRanges } from './disk-reader-diff.js'
 import { type DiskTarget, restoreDisk } from './restore.js'
 
 /** Reads what a point brought from the store itself, each chunk checked against its hash. @returns plain bytes @throws DATA_DAMAGED */

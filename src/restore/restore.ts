@@ -1,9 +1,9 @@
+import type { ByteRange } from '../byte-range.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { type ReadTask, TASK_PLAIN_MAX } from '../pack/chunk-reader.js'
 import { archivedError, archivedObjects } from './archived.js'
-import type { ByteRange } from './disk-reader-diff.js'
 import { type DiskPlan, type Step, sortPieces, stepsOf } from './plan.js'
 
 /** Where a disk is restored to. Offsets in bytes; calls may overlap in time but never in place. */

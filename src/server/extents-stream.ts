@@ -1,6 +1,7 @@
 import type { NamedChunks } from '../chain/received-frames.js'
 import { crc32 } from '../checksum.js'
 import { EverfoldError } from '../errors.js'
+import { HASH_BYTES } from '../index/chunk-index.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
 
 /*
@@ -20,7 +21,6 @@ const VERSION = 1
 const RECORD_BYTES = 8
 const CHUNK_ENTRY_BYTES = 44
 const CHUNKS_HEADER_BYTES = 8
-const HASH_BYTES = 32
 /** Plain bytes of a DATA record. */
 export const STREAM_DATA_MAX = 4 * 1024 * 1024
 /** Chunks that a KNOWN and a CHUNKS record name. */

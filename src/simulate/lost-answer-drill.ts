@@ -1,4 +1,5 @@
-import { type ByteRange, rangesOf } from '../chain/session/session.js'
+import type { ByteRange } from '../byte-range.js'
+import { rangesOf } from '../chain/session/session.js'
 import { isOpen } from '../chain/session/sessions.js'
 import { isEverfoldError } from '../errors.js'
 import { deleteMachine } from '../merge/fold.js'

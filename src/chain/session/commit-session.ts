@@ -1,10 +1,11 @@
+import type { ByteRange } from '../../byte-range.js'
 import { EverfoldError } from '../../errors.js'
 import { chainsPrefix } from '../../store/keys.js'
 import { checkFeedBase } from '../backup.js'
 import { commitPoint, overtaken, type PointResult, resultOf } from '../commit-point.js'
 import { ExtentList, SAME, ZEROS } from '../extent-list.js'
 import type { Repository } from '../repository.js'
-import { arrivedOf, type ByteRange, missingOf, type Session } from './session.js'
+import { arrivedOf, missingOf, type Session } from './session.js'
 import type { SessionBegin } from './session-objects.js'
 
 /** Missing ranges that an error names. */

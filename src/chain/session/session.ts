@@ -1,3 +1,4 @@
+import type { ByteRange } from '../../byte-range.js'
 import { EverfoldError } from '../../errors.js'
 import { KeyedMutex } from '../../mutex.js'
 import { sessionPartKey, sessionPrefix } from '../../store/keys.js'
@@ -16,12 +17,6 @@ import { tablesOf } from './session-store.js'
 export const SESSION_EXTENTS_MAX = 2_000_000
 /** Parts of one session: each is an object in the store. */
 const SESSION_PARTS_MAX = 250_000
-
-/** A range of a disk. Bytes. */
-export interface ByteRange {
-  readonly offset: number
-  readonly length: number
-}
 
 /** Of the lists of all disks, as {@link Session.arrived} gives them, that of one. */
 export function arrivedOf(all: readonly ExtentList[], disk: number): ExtentList {
