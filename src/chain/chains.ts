@@ -5,6 +5,7 @@ import { chainKey, chainsPrefix, parseChainKey } from '../store/keys.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader, StoreWriter } from '../store/store.js'
 import { type ChainState, chainFormatOf, decodeChainState, encodeChainState } from './chain-state.js'
+import { HeadCache } from './head-cache.js'
 import { MachineRegistry } from './machine-registry.js'
 
 /** What the store says about one machine. */
@@ -25,13 +26,14 @@ export interface ChainEdit {
 export class Chains {
   readonly registry: MachineRegistry
   readonly #store: StoreWriter
-  readonly #heads = new Map<string, ChainHead>()
+  readonly #heads: HeadCache
   /** Commits of a machine, counted when they begin and when they end: what was read across one may be out of date. */
   readonly #changes = new Map<string, number>()
   readonly #committing = new KeyedMutex()
 
-  constructor(store: StoreWriter) {
+  constructor(store: StoreWriter, heads = new HeadCache()) {
     this.#store = store
+    this.#heads = heads
     this.registry = new MachineRegistry(store)
   }
 
