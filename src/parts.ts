@@ -1,3 +1,5 @@
+import { copyBytes } from './copy-bytes.js'
+
 /**
  * Copies bytes of `parts`, which lie one after the other, from byte `from` of them all on.
  * @returns how many: less than there is room for only at their end
@@ -8,7 +10,7 @@ export function copyParts(parts: readonly Uint8Array[], from: number, into: Uint
   for (const part of parts) {
     if (filled === into.length) break
     const bytes = part.subarray(Math.max(from - start, 0), Math.max(from + into.length - start, 0))
-    into.set(bytes, filled)
+    copyBytes(into, filled, bytes)
     filled += bytes.length
     start += part.length
   }

@@ -1,6 +1,7 @@
 import { isEqualHash, sha256 } from '../checksum.js'
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { isZeroChunk } from '../chunker/hash.js'
+import { copyBytes } from '../copy-bytes.js'
 import { isEverfoldError } from '../errors.js'
 import type { ChunkReader, Span } from '../pack/chunk-reader.js'
 import { planTasks } from '../pack/chunk-reader.js'
@@ -176,7 +177,7 @@ export class BaseDisk {
         const { plain, damaged } = await this.#reader.run(task)
         if (damaged.length > 0) return undefined
         for (const piece of task.pieces)
-          bytes.set(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+          copyBytes(bytes, piece.target, plain.subarray(piece.from, piece.from + piece.length))
       }
     } catch (error) {
       if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined

@@ -1,3 +1,4 @@
+import { copyBytes } from '../copy-bytes.js'
 import { GEAR } from './gear.js'
 import { gearScanModule } from './gear-scan-module.js'
 
@@ -68,7 +69,7 @@ class WasmScanner implements GearScanner {
       // Growing moves it.
       this.#memory = new Uint8Array(this.#exports.memory.buffer)
     }
-    this.#memory.set(bytes, GEAR.byteLength)
+    copyBytes(this.#memory, GEAR.byteLength, bytes)
   }
 
   scan(from: number, normal: number, end: number, maskRare: number, maskFrequent: number): number {

@@ -3,6 +3,7 @@ import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
 import type { HashJob, HashResult } from '../chunker/batch-jobs.js'
 import { hashChunks } from '../chunker/hash.js'
 import { isZero } from '../chunker/zero.js'
+import { copyBytes } from '../copy-bytes.js'
 import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
@@ -100,7 +101,7 @@ export function runEncode(job: EncodeJob): EncodeResult {
     const source = gather(plain, job, chunk, count)
     chunk += count
     const size = job.level === 0 ? 0 : tryCompress(source, out.subarray(at), job.level)
-    if (size === 0) out.set(source, at)
+    if (size === 0) copyBytes(out, at, source)
     else if (job.verify) assertDecompresses(out.subarray(at, at + size), source)
     const stored = size === 0 ? source.length : size
     storedLength[frame] = stored
@@ -129,7 +130,7 @@ function gather(plain: Uint8Array, job: EncodeJob, first: number, count: number)
   for (let i = first; i < first + count; i++) {
     const offset = job.offsets[i] ?? 0
     const size = job.lengths[i] ?? 0
-    into.set(plain.subarray(offset, offset + size), at)
+    copyBytes(into, at, plain.subarray(offset, offset + size))
     at += size
   }
   return into
@@ -300,7 +301,7 @@ export function runDecode(job: DecodeJob): DecodeResult {
       const size = job.chunkLength[chunk] ?? 0
       const offset = job.chunkOffset[chunk] ?? 0
       const place = plain.subarray(at, at + size)
-      if (opened && !direct) place.set(into.subarray(offset, offset + size))
+      if (opened && !direct) copyBytes(place, 0, into.subarray(offset, offset + size))
       state[chunk] = !opened
         ? CHUNK_FRAME_DAMAGED
         : hashMatches(place, job.hashes, chunk)
@@ -337,7 +338,7 @@ function neededOf(job: DecodeJob, first: number, end: number, plainLength: numbe
 function open(bytes: Uint8Array, codec: number, into: Uint8Array, length = into.length): boolean {
   if (codec === CODEC_RAW) {
     if (bytes.length !== length) return false
-    into.set(bytes.subarray(0, into.length))
+    copyBytes(into, 0, bytes.subarray(0, into.length))
     return true
   }
   try {

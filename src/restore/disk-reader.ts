@@ -1,6 +1,7 @@
 import type { ChainHead } from '../chain/chains.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import type { Repository } from '../chain/repository.js'
+import { copyBytes } from '../copy-bytes.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { planTasks } from '../pack/chunk-reader.js'
 import { chunkAt, frameOfChunk, type PackDirectory } from '../pack/pack-format.js'
@@ -85,7 +86,7 @@ export class DiskReader {
       const into = (out ??= new Uint8Array(length))
       if (part.source === undefined) continue
       const copied = this.#load(part).then((bytes) => {
-        into.set(bytes, part.offset - offset)
+        copyBytes(into, part.offset - offset, bytes)
       })
       // Whoever waits for all of them hears of it.
       copied.catch(() => undefined)
@@ -196,7 +197,7 @@ export class DiskReader {
         const { plain, damaged } = await this.#repository.reader.run(task)
         if (damaged.length > 0) throw this.#lost(offset, length)
         for (const piece of task.pieces)
-          out.set(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+          copyBytes(out, piece.target, plain.subarray(piece.from, piece.from + piece.length))
       } catch (error) {
         if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw this.#lost(offset, length, error)
         if (isEverfoldError(error, 'DATA_DAMAGED') && error.details['disk'] === undefined)

@@ -1,5 +1,6 @@
 import type { NamedChunks } from '../chain/received-frames.js'
 import { crc32 } from '../checksum.js'
+import { copyBytes } from '../copy-bytes.js'
 import { EverfoldError } from '../errors.js'
 import { HASH_BYTES } from '../index/chunk-index.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
@@ -261,7 +262,7 @@ class StreamInput {
   async fill(into: Uint8Array, record: number | undefined): Promise<void> {
     for (let at = 0; at < into.length; ) {
       const bytes = await this.some(into.length - at, record)
-      into.set(bytes, at)
+      copyBytes(into, at, bytes)
       at += bytes.length
     }
   }

@@ -1,4 +1,5 @@
 import { bytesToHex } from '../../checksum.js'
+import { copyBytes } from '../../copy-bytes.js'
 import { EverfoldError } from '../../errors.js'
 import { type ChunkIndex, HASH_BYTES } from '../../index/chunk-index.js'
 import type { BaseDisk } from '../base-disk.js'
@@ -98,7 +99,7 @@ export class Upload {
         await this.#submit(!continues)
         continue
       }
-      new Uint8Array(this.#buffer).set(bytes.subarray(at, at + length), this.#used)
+      copyBytes(new Uint8Array(this.#buffer), this.#used, bytes.subarray(at, at + length))
       this.#used += length
       if (continues) last.length += length
       else this.#pieces.push({ offset: offset + at, length })
