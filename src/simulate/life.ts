@@ -1,6 +1,7 @@
 import type { ChainState, PointState } from '../chain/chain-state.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
+import { joinAsBefore } from './bundles.js'
 import { SimulationFailure } from './failure.js'
 import { finish } from './finish.js'
 import type { ModelMachine, PointContent } from './model.js'
@@ -43,6 +44,8 @@ export async function live(life: Life): Promise<LifeResult> {
 }
 
 async function takeStep(world: World, step: Step): Promise<void> {
+  const { bundles } = step
+  if (bundles !== undefined) await world.quietly(() => joinAsBefore(world, new Random(bundles)))
   if (step.cold) await world.quietly(() => world.reopen())
   for (const fault of step.faults) if (fault.kind === 'rot') rot(world, fault)
   for (const session of world.sessions) for (const { kind } of step.faults) session.faults.add(kind)

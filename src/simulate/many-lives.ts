@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { live } from './life.js'
-import { planLife, SERVICE_SEEDS_FROM } from './plan.js'
+import { BUNDLE_SEEDS_FROM, planLife, SERVICE_SEEDS_FROM } from './plan.js'
 import { shorten } from './shorten.js'
 import { Counts } from './world.js'
 
@@ -76,6 +76,7 @@ function* seedsOf(request: SimulationRequest, started: number): Generator<number
     for (let seed = request.from; mayBegin(); seed++) {
       yield seed
       if (mayBegin()) yield seed + SERVICE_SEEDS_FROM
+      if (mayBegin()) yield seed + BUNDLE_SEEDS_FROM + (seed % 2) * SERVICE_SEEDS_FROM
     }
   else for (const seed of request.seeds) if (mayBegin()) yield seed
 }

@@ -15,6 +15,8 @@ export interface Mutation {
   readonly seeds?: readonly number[]
   /** It takes a life with a service to notice it. */
   readonly service?: true
+  /** It takes a life with bundles. */
+  readonly bundles?: true
 }
 
 /** Condemned packs may be referred to: the index still knows them, and nobody looks whether they are condemned. */
@@ -243,6 +245,27 @@ export const MUTATIONS: readonly Mutation[] = [
         file: 'merge/fold-runs.js',
         find: 'const olderEnd = Math.min(',
         replace: 'const olderEnd = Math.max(Infinity, ',
+      },
+    ],
+  },
+  {
+    name: 'two folds of a machine go on side by side',
+    edits: [
+      {
+        file: 'merge/fold.js',
+        find: 'return repository.folding.run(machine, async () => {\n        const started',
+        replace: 'return (async (work) => work())(async () => {\n        const started',
+      },
+    ],
+  },
+  {
+    name: 'a bundle goes although one of its packs is needed',
+    bundles: true,
+    edits: [
+      {
+        file: 'merge/gc.js',
+        find: 'const gone = list.every(',
+        replace: 'const gone = list.some(',
       },
     ],
   },

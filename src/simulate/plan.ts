@@ -73,6 +73,8 @@ export interface Fault {
 /** Operations that go on side by side, and what goes wrong meanwhile. */
 export interface Step {
   readonly seed: number
+  /** Seed of what an earlier version did before. */
+  readonly bundles?: number
   /** The process is a new one, with nothing in memory. */
   readonly cold: boolean
   readonly operations: readonly Operation[]
@@ -96,6 +98,8 @@ export interface Life {
 
 /** From this seed on, lives have a service: the same seeds below it live on as they always did. */
 export const SERVICE_SEEDS_FROM = 2 ** 31
+/** From this seed on, lives are those from 0 on once more, in a store to which an earlier version writes bundles now and then. */
+export const BUNDLE_SEEDS_FROM = 2 ** 32
 
 const WEIGHTS: Readonly<Record<Exclude<OperationKind, UploadKind>, number>> = {
   backup: 30,
@@ -209,6 +213,16 @@ function weatherOf(random: Random): Weather {
 }
 
 export function planLife(seed: number, steps: number): Life {
+  const life = planWithoutBundles(seed % BUNDLE_SEEDS_FROM, steps)
+  if (seed < BUNDLE_SEEDS_FROM) return life
+  const random = new Random(seed ^ 0xb0d1e)
+  return {
+    ...life,
+    steps: life.steps.map((step) => (random.chance(0.15) ? { ...step, bundles: random.seed() } : step)),
+  }
+}
+
+function planWithoutBundles(seed: number, steps: number): Life {
   const random = new Random(seed)
   const weather = weatherOf(random)
   const service = seed >= SERVICE_SEEDS_FROM

@@ -39,6 +39,10 @@ export async function shorten(life: Life, failure: SimulationFailure): Promise<L
 }
 
 function* simplerSteps(step: Step): Generator<Step> {
+  if (step.bundles !== undefined) {
+    const { bundles: _, ...without } = step
+    yield without
+  }
   if (step.cold) yield { ...step, cold: false }
   if (step.after !== 'nothing') yield { ...step, after: 'nothing' }
   for (const i of step.operations.keys()) yield { ...step, operations: step.operations.toSpliced(i, 1) }

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { inOrder } from '../in-order.js'
 import type { SimulationResult } from './many-lives.js'
 import { MUTATIONS, type Mutation } from './mutations.js'
-import { SERVICE_SEEDS_FROM } from './plan.js'
+import { BUNDLE_SEEDS_FROM, SERVICE_SEEDS_FROM } from './plan.js'
 
 /** Lives that a mutation may survive before it counts as missed, and seconds after which no new one begins. */
 const LIVES_MAX = 1000
@@ -60,7 +60,8 @@ async function judge(mutation: Mutation): Promise<Verdict> {
     await cp(join(PROJECT, 'package.json'), join(folder, 'package.json'))
     await symlink(join(PROJECT, 'node_modules'), join(folder, 'node_modules'))
     for (const edit of mutation.edits) await mutate(join(folder, 'dist/src', edit.file), edit, mutation.name)
-    const first = FIRST_SEED + (mutation.service ? SERVICE_SEEDS_FROM : 0)
+    const first =
+      FIRST_SEED + (mutation.service ? SERVICE_SEEDS_FROM : 0) + (mutation.bundles ? BUNDLE_SEEDS_FROM : 0)
     const seeds = [...(mutation.seeds ?? []), `${first}..${first + LIVES_MAX - 1}`].join()
     const lived = await lives(folder, '--seeds', seeds, '--at-most', String(SECONDS_MAX))
     if (typeof lived === 'string') return { kind: 'unproven', message: `the process died or hung: ${lived}` }
