@@ -51,6 +51,8 @@ await build({
   ...common,
   entryPoints: [{ in: 'src/pack/worker.ts', out: 'worker' }],
   format: 'cjs',
+  // What is imported when it is needed is required as well.
+  supported: { 'dynamic-import': false },
   outExtension: { '.js': '.cjs' },
 })
 await chmod(new URL('everfold.js', out), 0o755)

@@ -1,4 +1,3 @@
-import { move, transferableSymbol, valueSymbol } from 'piscina'
 import { type CutJob, type HashJob, runCut } from '../chunker/batch-jobs.js'
 import {
   type CheckJob,
@@ -12,32 +11,35 @@ import {
 
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
-function handBack(result: object, buffers: readonly ArrayBufferLike[]): unknown {
+/** Memory that threads share needs no handing back. Then what hands back is not even loaded: it takes longer than many a thread's work. */
+async function handBack(result: object, buffers: readonly ArrayBufferLike[]): Promise<unknown> {
   const own = buffers.filter((buffer) => buffer instanceof ArrayBuffer)
-  return move({ [valueSymbol]: result, [transferableSymbol]: own })
+  if (own.length === 0) return result
+  const piscina = await import('piscina')
+  return piscina.move({ [piscina.valueSymbol]: result, [piscina.transferableSymbol]: own })
 }
 
-export function cut(job: CutJob): unknown {
+export function cut(job: CutJob): Promise<unknown> {
   const result = runCut(job)
   return handBack(result, [result.plain])
 }
 
-export function hash(job: HashJob): unknown {
+export function hash(job: HashJob): Promise<unknown> {
   const result = runHash(job)
   return handBack(result, [result.plain])
 }
 
-export function encode(job: EncodeJob): unknown {
+export function encode(job: EncodeJob): Promise<unknown> {
   const result = runEncode(job)
   return handBack(result, [result.plain, result.stored.buffer])
 }
 
-export function decode(job: DecodeJob): unknown {
+export function decode(job: DecodeJob): Promise<unknown> {
   const result = runDecode(job)
   return handBack(result, [result.plain])
 }
 
-export function check(job: CheckJob): unknown {
+export function check(job: CheckJob): Promise<unknown> {
   const result = runCheck(job)
   return handBack(result, [result.stored])
 }
