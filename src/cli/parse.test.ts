@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { parseCount, parseDuration, parseMachine, parseMoment, parseShare, parseWhole } from './parse.js'
+import {
+  parseBetween,
+  parseCount,
+  parseDuration,
+  parseMachine,
+  parseMoment,
+  parseShare,
+  parseWhole,
+} from './parse.js'
 
 const invalid = expect.objectContaining({ code: 'ARGUMENT_INVALID' })
 
@@ -30,6 +38,16 @@ describe('counts', () => {
 
   it.each(['', '0', '-1', '1.5', '9007199254740992', 'x'])('are not %j, which is told', (text) => {
     expect(() => parseCount(text)).toThrow(`"${text}" is not a whole number from 1 on.`)
+  })
+})
+
+describe('numbers within limits', () => {
+  it('are taken with both ends', () => {
+    expect(['1', '007', '100'].map(parseBetween(1, 100))).toEqual([1, 7, 100])
+  })
+
+  it.each(['', '0', '-1', '101', '1.5', '1e1', 'x'])('are not %j, which is told', (text) => {
+    expect(() => parseBetween(1, 100)(text)).toThrow(`"${text}" is not a whole number from 1 to 100.`)
   })
 })
 

@@ -24,6 +24,15 @@ export function parseCount(text: string): number {
   throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from 1 on.`)
 }
 
+/** A whole number within limits. For commander. */
+export function parseBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value
+    throw new EverfoldError('ARGUMENT_INVALID', `"${text}" is not a whole number from ${min} to ${max}.`)
+  }
+}
+
 /** A duration such as `2d`. @returns seconds @throws ARGUMENT_INVALID */
 export function parseDuration(text: string): number {
   const seconds = secondsIn(text)

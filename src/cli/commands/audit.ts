@@ -5,7 +5,7 @@ import type { AuditEntry, AuditPage, AuditQuery } from '../../server/audit/audit
 import { auditFolderIn } from '../../server/audit/audit-files.js'
 import { AUDIT_ENTRIES_MAX, readAudit } from '../../server/audit/read-audit.js'
 import { table, time } from '../output.js'
-import { parseMachine, parseMoment, parseWhole } from '../parse.js'
+import { parseBetween, parseMachine, parseMoment } from '../parse.js'
 import { type CommonOptions, printResult } from '../run.js'
 import { serviceOf, tellRetry } from '../service-options.js'
 
@@ -31,7 +31,7 @@ export function addAudit(program: Command): void {
     .option('--action <action>', 'such as deletePoint: the names are those of /openapi.json')
     .option('--since <date>', 'from this time, or the end of this day, on', parseMoment)
     .option('--until <date>', 'before this time, or through this day', parseMoment)
-    .option('--limit <n>', 'so many at most', parseLimit, 100)
+    .option('--limit <n>', 'so many at most', parseBetween(1, AUDIT_ENTRIES_MAX), 100)
     .addHelpText(
       'after',
       `
@@ -92,10 +92,4 @@ function restOf(entry: AuditEntry): string {
   return rest
     .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(' ')
-}
-
-function parseLimit(text: string): number {
-  const limit = parseWhole(text)
-  if (limit >= 1 && limit <= AUDIT_ENTRIES_MAX) return limit
-  throw new EverfoldError('ARGUMENT_INVALID', `--limit takes 1 to ${AUDIT_ENTRIES_MAX}.`)
 }

@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
-import { EverfoldError } from '../../errors.js'
 import { DEAD_SHARE_MAX_DEFAULT, type GcResult } from '../../merge/gc.js'
 import { ROUNDS_MAX } from '../../merge/gc-rounds.js'
 import { bytes } from '../output.js'
-import { parseShare, parseWhole } from '../parse.js'
+import { parseBetween, parseShare } from '../parse.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, printResult, withOperations } from '../run.js'
 
@@ -23,7 +22,7 @@ export function addGc(program: Command): void {
       `rewrite packs of which more than this is dead (default: ${DEAD_SHARE_MAX_DEFAULT * 100}%)`,
       parseShare,
     )
-    .option('--rounds <n>', 'rounds to run one after the other (default: 1)', parseRounds)
+    .option('--rounds <n>', 'rounds to run one after the other (default: 1)', parseBetween(1, ROUNDS_MAX))
     .addHelpText(
       'after',
       `
@@ -65,15 +64,6 @@ Examples:
       )
       await printResult(options, result, () => describe(result))
     })
-}
-
-function parseRounds(text: string): number {
-  const rounds = parseWhole(text)
-  if (rounds >= 1 && rounds <= ROUNDS_MAX) return rounds
-  throw new EverfoldError(
-    'ARGUMENT_INVALID',
-    `How many rounds to run is from 1 to ${ROUNDS_MAX}, not ${text}.`,
-  )
 }
 
 function describe(result: GcResult): string {

@@ -9,7 +9,7 @@ import { RECALL_TIERS, type RecallTier } from '../../store/archive.js'
 import { cleaningUp } from '../interrupted.js'
 import type { OpenedDisk, OpenedPoint } from '../operations.js'
 import { bytes } from '../output.js'
-import { parseDuration, parseWhole } from '../parse.js'
+import { parseBetween, parseDuration } from '../parse.js'
 import { showProgress } from '../progress.js'
 import { type CommonOptions, collectPair, parsePair, printResult, withOperations } from '../run.js'
 
@@ -60,7 +60,7 @@ export function addRestore(program: Command): void {
     .option(
       '--recall <days>',
       'of a bucket: ask for archived objects that are needed, to be readable for so many days',
-      parseRecallDays,
+      parseBetween(1, RECALL_DAYS_MAX),
     )
     .addOption(
       new Option('--recall-tier <tier>', 'how fast, and at what price')
@@ -123,12 +123,6 @@ async function recall(
       'Objects are recalled from where the bucket can be reached: with --repo, without --server, while no service has it.',
     )
   await opened.recall({ days, tier })
-}
-
-function parseRecallDays(text: string): number {
-  const days = parseWhole(text)
-  if (days >= 1 && days <= RECALL_DAYS_MAX) return days
-  throw new EverfoldError('ARGUMENT_INVALID', `Give 1 to ${RECALL_DAYS_MAX} days.`)
 }
 
 interface Restored {
