@@ -8,6 +8,7 @@ import { PackCatalog } from '../pack/catalog.js'
 import { ChunkReader } from '../pack/chunk-reader.js'
 import type { Crew } from '../pack/crew.js'
 import type { Quarantine } from '../pack/quarantine.js'
+import { QuickReads } from '../pack/quick-reads.js'
 import type { Archive } from '../store/archive.js'
 import { repositoryKey } from '../store/keys.js'
 import type { ObjectLocks } from '../store/object-lock.js'
@@ -59,6 +60,8 @@ export class Repository {
   readonly batchBytes: number
   readonly catalog: PackCatalog
   readonly reader: ChunkReader
+  /** Shared memory of its own, which takes none until it is used. */
+  readonly quickReads: QuickReads
   readonly chains: Chains
   /** What is in use right now: garbage collection leaves it alone. */
   readonly pins = new Pins()
@@ -81,6 +84,7 @@ export class Repository {
     this.batchBytes = parts.batchBytes ?? BATCH_BYTES
     this.catalog = new PackCatalog(parts.store)
     this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
+    this.quickReads = new QuickReads(parts.store, parts.crew)
     this.chains = new Chains(parts.store)
     this.#openIndex = parts.openIndex
     this.#requestLog = parts.requestLog ?? (() => undefined)

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
 import type { CutJob, CutResult, HashJob, HashResult } from '../chunker/batch-jobs.js'
 import type { CheckJob, CheckResult, DecodeJob, DecodeResult, EncodeJob, EncodeResult } from './jobs.js'
+import type { PickJob } from './pick.js'
 
 /** Does the heavy work on batches. Buffers in a job are handed over: they are detached for the caller. */
 export interface Crew {
@@ -13,6 +14,8 @@ export interface Crew {
   encode(job: EncodeJob): Promise<EncodeResult>
   decode(job: DecodeJob): Promise<DecodeResult>
   check(job: CheckJob): Promise<CheckResult>
+  /** As runPick. */
+  pick(job: PickJob): Promise<number>
   close(): Promise<void>
 }
 
@@ -46,6 +49,10 @@ export class ThreadCrew implements Crew {
 
   check(job: CheckJob): Promise<CheckResult> {
     return this.#run('check', job, job.stored) as Promise<CheckResult>
+  }
+
+  pick(job: PickJob): Promise<number> {
+    return this.#run('pick', job) as Promise<number>
   }
 
   /** Shared with the threads: what is handed over counts as garbage with each step, and one in ten seconds went into collecting it. */

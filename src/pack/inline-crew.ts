@@ -12,6 +12,7 @@ import {
   runEncode,
   runHash,
 } from './jobs.js'
+import { type PickJob, runPick } from './pick.js'
 
 /** Works on the calling thread, in the order asked: for simulation and small tests. */
 export class InlineCrew implements Crew {
@@ -35,6 +36,10 @@ export class InlineCrew implements Crew {
 
   check(job: CheckJob): Promise<CheckResult> {
     return Promise.resolve().then(() => runCheck(job))
+  }
+
+  pick(job: PickJob): Promise<number> {
+    return Promise.resolve().then(() => runPick(job))
   }
 
   close(): Promise<void> {

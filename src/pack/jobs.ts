@@ -76,7 +76,7 @@ function context(): Contexts {
 }
 
 /** Scratch space of at least `bytes`, kept for the next job. */
-function scratch(kind: 'gather' | 'packed' | 'unpacked', bytes: number): Uint8Array {
+export function scratch(kind: 'gather' | 'packed' | 'unpacked', bytes: number): Uint8Array {
   const own = context()
   if (own[kind].length < bytes) own[kind] = new Uint8Array(Math.ceil(bytes / 65536) * 65536)
   return own[kind]
@@ -331,11 +331,16 @@ function neededOf(job: DecodeJob, first: number, end: number, plainLength: numbe
   let needed = 0
   for (let i = first; i < end; i++)
     needed = Math.max(needed, (job.chunkOffset[i] ?? 0) + (job.chunkLength[i] ?? 0))
+  return bytesToOpen(needed, plainLength)
+}
+
+/** Plain bytes of a frame to be decompressed where so many of its first are needed. */
+export function bytesToOpen(needed: number, plainLength: number): number {
   return needed > plainLength * START_SHARE_MAX ? plainLength : needed
 }
 
 /** Fills `into` with the first plain bytes of a frame, which has `length` of them. */
-function open(bytes: Uint8Array, codec: number, into: Uint8Array, length = into.length): boolean {
+export function open(bytes: Uint8Array, codec: number, into: Uint8Array, length = into.length): boolean {
   if (codec === CODEC_RAW) {
     if (bytes.length !== length) return false
     copyBytes(into, 0, bytes.subarray(0, into.length))
@@ -368,7 +373,8 @@ function openStart(bytes: Uint8Array, into: Uint8Array): boolean {
   }
 }
 
-function hashMatches(bytes: Uint8Array, hashes: Uint8Array, index: number): boolean {
+/** Has it the hash of this number, of many? */
+export function hashMatches(bytes: Uint8Array, hashes: Uint8Array, index: number): boolean {
   return (
     Buffer.compare(sha256(bytes), hashes.subarray(index * SHA256_BYTES, (index + 1) * SHA256_BYTES)) === 0
   )

@@ -8,6 +8,7 @@ import {
   runEncode,
   runHash,
 } from './jobs.js'
+import { type PickJob, runPick } from './pick.js'
 
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
@@ -42,4 +43,9 @@ export function decode(job: DecodeJob): Promise<unknown> {
 export function check(job: CheckJob): Promise<unknown> {
   const result = runCheck(job)
   return handBack(result, [result.stored])
+}
+
+/** The bytes are in memory that is shared: only which of them are good is told. */
+export function pick(job: PickJob): number {
+  return runPick(job)
 }

@@ -93,9 +93,14 @@ export class FrameCache {
     return false
   }
 
+  /** Counts a frame of which a part is read. */
+  missed(): void {
+    this.#misses++
+  }
+
   /** Lets in what decodes a part of a frame, as many at once as decode whole ones. */
   async alone<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#misses++
+    this.missed()
     await this.#gate.enter()
     try {
       return await work()

@@ -5,6 +5,8 @@ import { copyBytes } from '../copy-bytes.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { planTasks } from '../pack/chunk-reader.js'
 import { chunkAt, frameOfChunk, type PackDirectory } from '../pack/pack-format.js'
+import type { FramePart } from '../pack/quick-reads.js'
+import type { Place } from '../pack/read-room.js'
 import { bytesIn, type FrameCache, frameCacheOf } from './disk-reader-frames.js'
 import { type DiskPlan, planDisk } from './plan.js'
 
@@ -15,18 +17,25 @@ export const READ_AHEAD_PARTS_MAX = 32
 /** Zeros come in pieces of this size, all of them the same memory. */
 const NOTHING = new Uint8Array(1024 * 1024)
 
+/** Bytes that are lent. */
+export interface LentBytes {
+  /** Shared memory: not to be changed, nor used any more once it was released. */
+  readonly bytes: Uint8Array
+  /** Once. */
+  readonly release: () => void
+}
+
 /** Consecutive bytes of the disk: zeros, or bytes of one frame. */
 interface Part {
   readonly offset: number
   readonly length: number
   /** Absent: zeros. */
-  readonly source?: {
-    readonly directory: PackDirectory
-    readonly frame: number
-    readonly chunk: number
-    readonly position: number
-  }
+  readonly source?: Source
 }
+
+type Source = Omit<FramePart, 'length'>
+
+const nothingToRelease = (): void => undefined
 
 /**
  * Reads a disk as it was at a point, anywhere, in any order, by any number of callers at once. What it gives was checked against
@@ -97,6 +106,40 @@ export class DiskReader {
   }
 
   /**
+   * As {@link read}, in memory that is lent: for many small reads, which then leave no garbage, and of which those that come together
+   * go to a thread together.
+   * @throws as {@link read}
+   */
+  async lend(offset: number, length: number): Promise<LentBytes> {
+    this.#checkRange(offset, length)
+    const parts = this.#partsAtHand(offset, length)
+    if (parts?.every((part) => part.source === undefined) === true && length <= NOTHING.length)
+      return { bytes: NOTHING.subarray(0, length), release: nothingToRelease }
+    const place = parts && this.#repository.quickReads.take(length)
+    if (parts === undefined || place === undefined)
+      return { bytes: await this.read(offset, length), release: nothingToRelease }
+    const filling = parts.map((part) => this.#fill(part, place, part.offset - offset))
+    const failed = (await Promise.allSettled(filling)).find((result) => result.status === 'rejected')
+    if (failed === undefined) return place
+    // Only now: threads have written to it until here.
+    place.release()
+    throw failed.reason
+  }
+
+  /** Puts a part to byte `at` of a place. @throws as {@link read} */
+  async #fill(part: Part, { bytes, offset }: Place, at: number): Promise<void> {
+    const { source, length } = part
+    if (source === undefined) bytes.fill(0, at, at + length)
+    else if (this.#frames.wantsWhole(source.directory, source.frame, length))
+      bytes.set(await this.#loadFrom(part, source), at)
+    else {
+      this.#frames.missed()
+      if (!(await this.#repository.quickReads.read({ ...source, length }, offset + at)))
+        bytes.set(await this.#loadAlone(part, source), at)
+    }
+  }
+
+  /**
    * The bytes from `offset` on, in the order of the disk, read ahead of whoever takes them by a bounded amount. What it yields is
    * shared memory: not to be changed, nor handed over to a thread.
    * @throws RangeError beyond the end of the disk; DATA_DAMAGED before the first byte that is lost; STORE_FAILED;
@@ -140,28 +183,51 @@ export class DiskReader {
     const list = this.extents
     const end = offset + length
     for (let i = list.indexAt(offset); i < list.length && list.startOf(i) < end; i++) {
-      let from = Math.max(offset, list.startOf(i))
+      const from = Math.max(offset, list.startOf(i))
       const to = Math.min(end, list.endOf(i))
       const pack = list.pack[i] ?? ZEROS
-      if (pack === ZEROS) {
-        for (; from < to; from += NOTHING.length)
-          yield { offset: from, length: Math.min(to - from, NOTHING.length) }
-        continue
+      if (pack === ZEROS) yield* partsOfZeros(from, to)
+      else {
+        const directory = await this.#directory(list.packs.idOf(pack), from, to - from)
+        yield* this.#partsOf(i, directory, from, to)
       }
-      const directory = await this.#directory(list.packs.idOf(pack), from, to - from)
-      const origin =
-        (directory.chunkStart[list.chunk[i] ?? 0] ?? Infinity) + (list.skip[i] ?? 0) - list.startOf(i)
-      const available = directory.chunkStart[directory.chunkCount] ?? 0
-      if (!(origin + to <= available)) throw this.#lost(from, to - from)
-      while (from < to) {
-        const position = origin + from
-        const chunk = chunkAt(directory, position)
-        const frame = frameOfChunk(directory, chunk)
-        const frameEnd = directory.chunkStart[directory.frameFirst[frame + 1] ?? 0] ?? available
-        const size = Math.min(to - from, frameEnd - position)
-        yield { offset: from, length: size, source: { directory, frame, chunk, position } }
-        from += size
-      }
+    }
+  }
+
+  /** All of them, if all directories are in memory. */
+  #partsAtHand(offset: number, length: number): Part[] | undefined {
+    const list = this.extents
+    const end = offset + length
+    const parts: Part[] = []
+    for (let i = list.indexAt(offset); i < list.length && list.startOf(i) < end; i++) {
+      const from = Math.max(offset, list.startOf(i))
+      const to = Math.min(end, list.endOf(i))
+      const pack = list.pack[i] ?? ZEROS
+      const directory = pack === ZEROS ? undefined : this.#repository.catalog.cached(list.packs.idOf(pack))
+      if (pack !== ZEROS && directory === undefined) return undefined
+      for (const part of directory === undefined
+        ? partsOfZeros(from, to)
+        : this.#partsOf(i, directory, from, to))
+        parts.push(part)
+    }
+    return parts
+  }
+
+  /** Bytes `from` to before `to` of the disk, all of extent number `i`. @throws DATA_DAMAGED */
+  *#partsOf(i: number, directory: PackDirectory, from: number, to: number): Generator<Part> {
+    const list = this.extents
+    const origin =
+      (directory.chunkStart[list.chunk[i] ?? 0] ?? Infinity) + (list.skip[i] ?? 0) - list.startOf(i)
+    const available = directory.chunkStart[directory.chunkCount] ?? 0
+    if (!(origin + to <= available)) throw this.#lost(from, to - from)
+    while (from < to) {
+      const position = origin + from
+      const chunk = chunkAt(directory, position)
+      const frame = frameOfChunk(directory, chunk)
+      const frameEnd = directory.chunkStart[directory.frameFirst[frame + 1] ?? 0] ?? available
+      const size = Math.min(to - from, frameEnd - position)
+      yield { offset: from, length: size, source: { directory, frame, chunk, position } }
+      from += size
     }
   }
 
@@ -178,19 +244,23 @@ export class DiskReader {
   async #load(part: Part, own = false): Promise<Uint8Array> {
     const { source, length } = part
     if (source === undefined) return NOTHING.subarray(0, length)
-    const { directory, frame, chunk, position } = source
-    if (!this.#frames.wantsWhole(directory, frame, length))
-      return this.#frames.alone(() => this.#loadAlone(part, directory, position))
-    const decoded = await this.#frames.frame(directory, frame)
-    const bytes = decoded && bytesIn(decoded, directory, chunk, position, length)
-    if (bytes === undefined) return this.#loadAlone(part, directory, position)
+    if (!this.#frames.wantsWhole(source.directory, source.frame, length))
+      return this.#frames.alone(() => this.#loadAlone(part, source))
+    const bytes = await this.#loadFrom(part, source)
     // A small part is copied, so that it does not hold the memory of the whole frame.
     return own || bytes.length * 2 < bytes.buffer.byteLength ? bytes.slice() : bytes
   }
 
+  /** From its frame, all of which is decoded: a view of it. */
+  async #loadFrom(part: Part, source: Source): Promise<Uint8Array> {
+    const { directory, frame, chunk, position } = source
+    const decoded = await this.#frames.frame(directory, frame)
+    const bytes = decoded && bytesIn(decoded, directory, chunk, position, part.length)
+    return bytes ?? this.#loadAlone(part, source)
+  }
+
   /** Reads just the chunks that are wanted, from whichever generation has them. */
-  async #loadAlone(part: Part, directory: PackDirectory, position: number): Promise<Uint8Array> {
-    const { offset, length } = part
+  async #loadAlone({ offset, length }: Part, { directory, position }: Source): Promise<Uint8Array> {
     const out = new Uint8Array(length)
     for (const task of planTasks([{ directory, position, length, target: 0 }])) {
       try {
@@ -217,4 +287,9 @@ export class DiskReader {
       { cause, details: { machine, point, disk, lost: [{ machine, point, disk, offset, length }] } },
     )
   }
+}
+
+function* partsOfZeros(from: number, to: number): Generator<Part> {
+  for (; from < to; from += NOTHING.length)
+    yield { offset: from, length: Math.min(to - from, NOTHING.length) }
 }

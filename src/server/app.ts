@@ -1,3 +1,4 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Express, NextFunction, Request, Response } from 'express'
 import type { Logger } from 'pino'
 import { EverfoldError } from '../errors.js'
@@ -32,7 +33,7 @@ interface Visit {
 }
 
 /** The API on a repository, ready to be served. */
-export async function makeApp(service: Service): Promise<Express> {
+export async function makeApp(service: Service): Promise<RequestListener> {
   const { default: express } = await import('express')
   const app = express()
   app.disable('x-powered-by')
@@ -43,19 +44,35 @@ export async function makeApp(service: Service): Promise<Express> {
   const login = new Login(service.tokens)
   const visits = new WeakMap<Request, Visit>()
   let requests = 0
-
-  app.use((request, response, next) => {
+  const enter = (request: Request, response: Response): Visit => {
     const visit = begin(service, request, response, `${process.pid}-${++requests}`)
     visits.set(request, visit)
     if (request.originalUrl.length > URL_LENGTH_MAX)
       throw new EverfoldError('URL_TOO_LONG', `An address may have ${URL_LENGTH_MAX} characters at most.`)
+    return visit
+  }
+  const admit = async (visit: Visit, request: Request, response: Response): Promise<void> => {
+    const address = request.socket.remoteAddress ?? ''
+    const token = await login.check(request.headers.authorization, address)
+    visit.token = token
+    untilClosed(response, service.limits.take('requests', token))
+  }
+  const fail = async (error: unknown, request: Request, response: Response): Promise<void> => {
+    const visit = visits.get(request)
+    const problem = failed(error, visit, request, response)
+    // What was promised cannot be kept: only a cut connection says so.
+    if (response.headersSent) response.destroy()
+    if (visit !== undefined) await audit(service, visit, request, problem.status)
+    sendProblem(problem, request, response)
+  }
+
+  app.use((request, response, next) => {
+    enter(request, response)
     next()
   })
   // The only one that needs no token; it comes before whoever asks for one.
   const open = ROUTES.filter((route) => ACCESS[route.name] === 'anyone')
   const closed = ROUTES.filter((route) => ACCESS[route.name] !== 'anyone')
-  // Express tries one after the other: what is asked for thousands of times a second comes first.
-  closed.sort((a, b) => Number(b.name === 'readDisk') - Number(a.name === 'readDisk'))
   const add = (route: Route): void => {
     app[route.method](expressPath(route.path), async (request, response) => {
       const visit = visitOf(visits, request)
@@ -65,10 +82,7 @@ export async function makeApp(service: Service): Promise<Express> {
   }
   for (const route of open) add(route)
   app.use(async (request, response, next) => {
-    const address = request.socket.remoteAddress ?? ''
-    const token = await login.check(request.headers.authorization, address)
-    visitOf(visits, request).token = token
-    untilClosed(response, service.limits.take('requests', token))
+    await admit(visitOf(visits, request), request, response)
     next()
   })
   for (const route of closed) add(route)
@@ -82,15 +96,64 @@ export async function makeApp(service: Service): Promise<Express> {
     throw new EverfoldError('ROUTE_UNKNOWN', 'There is nothing at this address: see /openapi.json.')
   })
   // Express knows an error handler by its four parameters.
-  app.use(async (error: unknown, request: Request, response: Response, _next: NextFunction) => {
-    const visit = visits.get(request)
-    const problem = failed(error, visit, request, response)
-    // What was promised cannot be kept: only a cut connection says so.
-    if (response.headersSent) response.destroy()
-    if (visit !== undefined) await audit(service, visit, request, problem.status)
-    sendProblem(problem, request, response)
-  })
-  return app
+  app.use((error: unknown, request: Request, response: Response, _next: NextFunction) =>
+    fail(error, request, response),
+  )
+  const disk = ROUTES.find((route) => route.name === 'readDisk')
+  return (incoming, outgoing) => {
+    const params = diskIn(incoming)
+    if (disk === undefined || params === undefined) {
+      app(incoming, outgoing)
+      return
+    }
+    const { request, response } = asExpress(app, incoming, outgoing, params)
+    const run = async (): Promise<void> => {
+      const visit = enter(request, response)
+      await admit(visit, request, response)
+      visit.route = disk.name
+      await answer(service, disk, visit, request, response)
+    }
+    run()
+      .catch((error: unknown) => fail(error, request, response))
+      .catch((error: unknown) => {
+        service.log.error({ err: error }, 'an answer could not be given')
+        response.destroy()
+      })
+  }
+}
+
+const DISK_PATH = /^\/v1\/machines\/([^/?#]+)\/points\/([^/?#]+)\/disks\/([^/?#]+)\/raw$/
+
+/**
+ * What a request reads, if that is a disk: it is done thousands of times a second, and then Express takes as long to find the way to the route as
+ * the route does to answer. Everything else, and what is not well-formed, goes by Express.
+ */
+function diskIn({ method, url = '' }: IncomingMessage): Readonly<Record<string, string>> | undefined {
+  if (method !== 'GET') return undefined
+  const [, machine, point, disk] = DISK_PATH.exec(url) ?? []
+  if (machine === undefined || point === undefined || disk === undefined) return undefined
+  try {
+    return {
+      machine: decodeURIComponent(machine),
+      point: decodeURIComponent(point),
+      disk: decodeURIComponent(disk),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** As Express makes them of Node's, before it looks for the route. */
+function asExpress(
+  app: Express,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  params: Readonly<Record<string, string>>,
+): { readonly request: Request; readonly response: Response } {
+  const request = Object.setPrototypeOf(incoming, app.request) as Request
+  const response = Object.setPrototypeOf(outgoing, app.response) as Response
+  Object.assign(request, { res: response, originalUrl: request.url, params })
+  return { request, response }
 }
 
 function visitOf(visits: WeakMap<Request, Visit>, request: Request): Visit {

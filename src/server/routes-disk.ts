@@ -137,7 +137,9 @@ async function send(
 ): Promise<void> {
   if (length <= SMALL_READ_BYTES) {
     await pace.out(length)
-    const bytes = await reader.read(offset, length)
+    const { bytes, release } = await reader.lend(offset, length)
+    // By then the system has all of it, or nobody is going to.
+    untilClosed(response, release)
     begin()
     response.end(bytes)
     metrics.sent(length)

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { Environment } from '../environment.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 
@@ -26,7 +26,7 @@ export function makeSecret(environment: Environment): NewSecret {
  * bits here cannot be tried out, and a slow hash would only let strangers burn our processor.
  */
 export function hashOf(token: string): string {
-  return createHash('sha256').update(token).digest('hex')
+  return hash('sha256', token)
 }
 
 /** The id in a token, or undefined if this is no token of ours. */

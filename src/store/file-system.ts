@@ -20,6 +20,8 @@ export interface FileSystem {
 
 /** What is used of a `FileHandle`. */
 export interface OpenFile {
+  /** By which any thread of this process can read it; there is none where files are simulated. */
+  readonly fd?: number
   read(target: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>
   writev(parts: readonly Uint8Array[]): Promise<{ bytesWritten: number }>
   stat(): Promise<FileStatus>

@@ -16,7 +16,7 @@ import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-e
 import { fileSize, listFolder, readBytes } from './local-reads.js'
 import { LocalWriter } from './local-writer.js'
 import { OpenFiles } from './open-files.js'
-import type { Store, StoredObject } from './store.js'
+import type { HeldObject, Store, StoredObject } from './store.js'
 
 /** Packs kept open for the next read. */
 export const OPEN_FILES_MAX = 64
@@ -85,6 +85,18 @@ export class LocalStore implements Store {
       if (!enough) throw objectTooShort(key, this.location, offset + length)
       return bytes ?? new Uint8Array(0)
     })
+  }
+
+  async hold(key: string): Promise<HeldObject | undefined> {
+    try {
+      const held = await this.#openFiles.hold(this.#path(key))
+      const { fd } = held.file
+      if (fd !== undefined) return { fd, release: held.release }
+      await held.release()
+    } catch {
+      // Whoever reads it instead hears why it cannot be opened.
+    }
+    return undefined
   }
 
   async readAll(key: string): Promise<Uint8Array<ArrayBuffer>> {

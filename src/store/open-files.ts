@@ -7,6 +7,12 @@ interface Entry {
   dropped: boolean
 }
 
+/** A file that is in use until it is released. */
+export interface HeldFile {
+  readonly file: OpenFile
+  readonly release: () => Promise<void>
+}
+
 /**
  * Open files, the most recently used ones kept for the next read. A file in use is never closed: when it is evicted
  * or dropped, its last user closes it. So at most `idleMax` files are open, and those being read right now.
@@ -24,22 +30,30 @@ export class OpenFiles {
 
   /** Runs `work` with the open file. @throws what opening or `work` throws */
   async use<Result>(path: string, work: (file: OpenFile) => Promise<Result>): Promise<Result> {
-    const entry = this.#entries.get(path) ?? this.#open(path)
-    this.#entries.delete(path)
-    this.#entries.set(path, entry)
-    entry.users++
+    const entry = this.#take(path)
     try {
       const file = await entry.file
       await this.#evict()
       return await work(file)
     } catch (error) {
-      // A file that did not open, or that reads badly, is opened anew by the next use.
-      if (this.#entries.get(path) === entry) this.#entries.delete(path)
-      entry.dropped = true
+      this.#spoil(path, entry)
       throw error
     } finally {
-      entry.users--
-      if (entry.dropped && entry.users === 0) await close(entry)
+      await this.#leave(entry)
+    }
+  }
+
+  /** An open file that stays open until it is released, once. @throws what opening throws */
+  async hold(path: string): Promise<HeldFile> {
+    const entry = this.#take(path)
+    try {
+      const file = await entry.file
+      if (this.#entries.size > this.#idleMax) await this.#evict()
+      return { file, release: () => this.#leave(entry) }
+    } catch (error) {
+      this.#spoil(path, entry)
+      await this.#leave(entry)
+      throw error
     }
   }
 
@@ -54,6 +68,25 @@ export class OpenFiles {
 
   async close(): Promise<void> {
     await Promise.all([...this.#entries.keys()].map((path) => this.drop(path)))
+  }
+
+  #take(path: string): Entry {
+    const entry = this.#entries.get(path) ?? this.#open(path)
+    this.#entries.delete(path)
+    this.#entries.set(path, entry)
+    entry.users++
+    return entry
+  }
+
+  /** A file that did not open, or that reads badly, is opened anew by the next use. */
+  #spoil(path: string, entry: Entry): void {
+    if (this.#entries.get(path) === entry) this.#entries.delete(path)
+    entry.dropped = true
+  }
+
+  async #leave(entry: Entry): Promise<void> {
+    entry.users--
+    if (entry.dropped && entry.users === 0) await close(entry)
   }
 
   #open(path: string): Entry {

@@ -44,6 +44,20 @@ export interface StoreReader {
    * Costs next to nothing where nothing is unsettled.
    */
   settle(prefix: string): Promise<void>
+
+  /**
+   * Of stores whose objects are files: one that stays open until it is released, so that any thread of this process can read from it.
+   * What is read so has to be checked; where anything is wrong with it, {@link read} says what.
+   * @returns undefined if there is no such file, for whatever reason
+   */
+  hold?(key: string): Promise<HeldObject | undefined>
+}
+
+export interface HeldObject {
+  /** The descriptor of the file. */
+  readonly fd: number
+  /** Once. */
+  readonly release: () => Promise<void>
 }
 
 export interface StoredObject {
