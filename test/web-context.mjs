@@ -35,6 +35,8 @@ const WEB = [
 ]
 
 const context = createContext(Object.fromEntries(WEB.map((name) => [name, globalThis[name]])))
+// A page has it only if it is isolated from all other origins.
+runInContext('delete globalThis.SharedArrayBuffer', context)
 const modules = new Map()
 
 function load(path) {

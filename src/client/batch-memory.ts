@@ -13,7 +13,7 @@ export class BatchMemory {
   readonly #bufferBytes: number
   readonly #roomBytes: number
   readonly #buffers: ArrayBufferLike[] = []
-  readonly #rooms: ArrayBufferLike[] = []
+  readonly #rooms: SharedArrayBuffer[] = []
 
   /** @param bufferBytes  of a batch */
   constructor(workers: Workers, bufferBytes: number) {
@@ -31,14 +31,14 @@ export class BatchMemory {
 
   /** For what a batch is compressed to; undefined where threads have their own. Pages of it that were never written take no memory. */
   takeRoom(): SharedArrayBuffer | undefined {
-    const idle = this.#rooms.pop()
-    return idle instanceof SharedArrayBuffer ? idle : this.#workers.allocate?.(this.#roomBytes)
+    return this.#rooms.pop() ?? this.#workers.allocate?.(this.#roomBytes)
   }
 
-  /** Takes memory back that is no longer needed. */
+  /** Takes memory back that is no longer needed. A browser's page knows no shared memory, unless it is isolated from all other origins. */
   giveBack(memory: ArrayBufferLike | undefined): void {
     if (memory?.byteLength === this.#bufferBytes) this.#buffers.push(memory)
-    else if (memory?.byteLength === this.#roomBytes) this.#rooms.push(memory)
+    else if (memory?.byteLength === this.#roomBytes && memory instanceof SharedArrayBuffer)
+      this.#rooms.push(memory)
   }
 
   /**

@@ -6,6 +6,7 @@ import type { S3Config, ServiceConfig } from '../../server/config/service-config
 import { LISTEN_DEFAULT, type Listen, parseListen } from '../../server/listen.js'
 import { loadAhead, serve, type TlsFiles } from '../../server/serve.js'
 import { type CommonOptions, withRepository } from '../run.js'
+import { toldToStop } from '../told-to-stop.js'
 
 interface ServeCommandOptions extends CommonOptions {
   readonly config?: string
@@ -91,46 +92,6 @@ function welcome(url: string, adminToken: string | undefined): string {
       ? 'A token: POST /v1/tokens as an admin, or, while the service is down, everfold token create.'
       : 'The first token is on standard error, as "admin token: …". Keep it: it is not shown again.'
   return `Everfold listens on ${url}\n${token}\n`
-}
-
-/** Stopping takes seconds; a store that no longer answers must not keep the process from ending. */
-const STOP_DEADLINE_MS = 45_000
-
-interface ToldToStop {
-  /** The first signal has come. */
-  readonly first: Promise<void>
-  /** Calls `hurry` at each signal after it. */
-  again(hurry: () => void): void
-}
-
-/** Listens for the signals that end a service. From the first on, the process ends before long whatever comes. */
-function toldToStop(): ToldToStop {
-  let signals = 0
-  let hurry: (() => void) | undefined
-  const first = new Promise<void>((resolve) => {
-    const onSignal = (): void => {
-      if (++signals > 1) hurry?.()
-      else {
-        setTimeout(giveUp, STOP_DEADLINE_MS).unref()
-        resolve()
-      }
-    }
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
-  })
-  return {
-    first,
-    again(callback) {
-      hurry = callback
-      if (signals > 1) callback()
-    },
-  }
-}
-
-function giveUp(): void {
-  process.stderr.write(
-    `everfold: not stopped after ${STOP_DEADLINE_MS / 1000} seconds: the store does not answer. It ends all the same; what was acknowledged is safe, and what is open goes on after the next start.\n`,
-  )
-  process.exit(1)
 }
 
 function tlsOf({ tlsCert, tlsKey }: ServeCommandOptions): TlsFiles | undefined {
