@@ -66,6 +66,10 @@ run()
 
 const folder = await mkdtemp(join(tmpdir(), 'everfold-browser-'))
 const children = []
+process.once('SIGINT', () => {
+  for (const child of children) endGroup(child)
+  process.exit(130)
+})
 try {
   const result = await check()
   console.log(`${result.browser}: backed up by offers and as a stream, and read back`)
@@ -73,7 +77,7 @@ try {
   for (const child of children) {
     if (child.exitCode === null && child.signalCode === null) {
       const ended = once(child, 'exit')
-      child.kill('SIGTERM')
+      endGroup(child)
       await ended
     }
   }
@@ -128,9 +132,18 @@ async function check() {
 }
 
 function start(program, options) {
-  const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   children.push(child)
   return child
+}
+
+/** The browser's command is a script that starts it: both have to go. */
+function endGroup(child) {
+  try {
+    process.kill(-child.pid, 'SIGTERM')
+  } catch {
+    // It has gone already.
+  }
 }
 
 async function ended(child) {

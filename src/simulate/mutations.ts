@@ -405,6 +405,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'parts that a killed process left visible are taken for durable',
     service: true,
+    seeds: [2147483764],
     edits: [
       {
         file: 'chain/session/load-session.js',
