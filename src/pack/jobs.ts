@@ -1,5 +1,5 @@
 import binding from 'zstd-napi/binding.js'
-import { crc32, SHA256_BYTES, sha256 } from '../checksum.js'
+import { crc32, isEqualHash, sha256 } from '../checksum.js'
 import type { HashJob, HashResult } from '../chunker/batch-jobs.js'
 import { hashChunks } from '../chunker/hash.js'
 import { isZero } from '../chunker/zero.js'
@@ -375,7 +375,5 @@ function openStart(bytes: Uint8Array, into: Uint8Array): boolean {
 
 /** Has it the hash of this number, of many? */
 export function hashMatches(bytes: Uint8Array, hashes: Uint8Array, index: number): boolean {
-  return (
-    Buffer.compare(sha256(bytes), hashes.subarray(index * SHA256_BYTES, (index + 1) * SHA256_BYTES)) === 0
-  )
+  return isEqualHash(sha256(bytes), 0, hashes, index)
 }

@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs'
+import { copyBytes } from '../copy-bytes.js'
 import { bytesToOpen, hashMatches, open, scratch } from './jobs.js'
 import { CODEC_RAW } from './pack-format.js'
 
@@ -73,7 +74,7 @@ function readPick(
     const end = begin + (chunks[i * PICK_CHUNK_NUMBERS + 1] ?? 0)
     if (!hashMatches(plain.subarray(begin, end), hashes, firstHash + i)) return false
   }
-  new Uint8Array(room, target, length).set(plain.subarray(from, from + length))
+  copyBytes(new Uint8Array(room), target, plain.subarray(from, from + length))
   return true
 }
 

@@ -1,3 +1,4 @@
+import { SHA256_BYTES } from '../checksum.js'
 import type { HeldObject, StoreReader } from '../store/store.js'
 import type { Crew } from './crew.js'
 import { CODEC_RAW, isPresent, type PackDirectory } from './pack-format.js'
@@ -104,15 +105,15 @@ export class QuickReads {
   #jobOf(picks: readonly Pick[]): PickJob {
     const numbers = new Float64Array(picks.reduce((sum, pick) => sum + pick.numbers.length, 0))
     const counts = picks.map((pick) => (pick.numbers.length - PICK_NUMBERS) / PICK_CHUNK_NUMBERS)
-    const hashes = new Uint8Array(counts.reduce((sum, count) => sum + count, 0) * 32)
+    const hashes = new Uint8Array(counts.reduce((sum, count) => sum + count, 0) * SHA256_BYTES)
     let at = 0
     let hashAt = 0
     for (const [i, { numbers: own, directory, firstChunk }] of picks.entries()) {
       numbers.set(own, at)
       at += own.length
       const end = firstChunk + (counts[i] ?? 0)
-      hashes.set(directory.hashes.subarray(firstChunk * 32, end * 32), hashAt)
-      hashAt += (end - firstChunk) * 32
+      hashes.set(directory.hashes.subarray(firstChunk * SHA256_BYTES, end * SHA256_BYTES), hashAt)
+      hashAt += (end - firstChunk) * SHA256_BYTES
     }
     return { numbers, hashes, room: this.#room.memory }
   }

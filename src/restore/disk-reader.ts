@@ -131,11 +131,11 @@ export class DiskReader {
     const { source, length } = part
     if (source === undefined) bytes.fill(0, at, at + length)
     else if (this.#frames.wantsWhole(source.directory, source.frame, length))
-      bytes.set(await this.#loadFrom(part, source), at)
+      copyBytes(bytes, at, await this.#loadFrom(part, source))
     else {
       this.#frames.missed()
       if (!(await this.#repository.quickReads.read({ ...source, length }, offset + at)))
-        bytes.set(await this.#loadAlone(part, source), at)
+        copyBytes(bytes, at, await this.#loadAlone(part, source))
     }
   }
 
