@@ -136,10 +136,11 @@ export function formatLimits(limits: Limits, rows: readonly LimitRow[]): string 
   )
 }
 
-export function formatLoop(loop: LoopFigures): string {
+/** @param when  during what */
+export function formatLoop(loop: LoopFigures, when: string): string {
   const ms = (value: number): string => `${formatNumber(value)} ms`
   return (
-    `main thread during the full: events waited ${ms(loop.delayP50Ms)} (p50), ${ms(loop.delayP99Ms)} (p99), ${ms(loop.delayMaxMs)} at most; ` +
+    `main thread during ${when}: events waited ${ms(loop.delayP50Ms)} (p50), ${ms(loop.delayP99Ms)} (p99), ${ms(loop.delayMaxMs)} at most; ` +
     `${formatNumber(100 * loop.collectingShare)} % of its time went into collecting garbage`
   )
 }

@@ -182,7 +182,7 @@ export async function runEngine(options: EngineOptions, workspace: Workspace): P
   if (measured.length > 0)
     console.log(`\nMedians of ${rounds}; ratio: Everfold / peer\n${formatMedians(medians)}`)
   console.log(`\n${formatLimits(limits, limited)}`)
-  if (beside.loop !== undefined) console.log(`\n${formatLoop(beside.loop)}`)
+  if (beside.loop !== undefined) console.log(`\n${formatLoop(beside.loop, 'the full')}`)
   console.log()
   for (const bar of bars) if (verdict(bar) !== 'not measured') console.log(formatBar(bar))
 

@@ -1,8 +1,9 @@
 /**
  * Loaded into a command before its own code (`node --import`), where EVERFOLD_BENCH_PROBE names a file: writes there, when the process ends, how long its
- * main thread kept events waiting, and what share of its time that thread collected garbage. The command knows nothing of it.
+ * main thread kept events waiting, and what share of its time that thread collected garbage. At SIGUSR2 it does so at once, and begins anew. The command
+ * knows nothing of it.
  */
-import { writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks'
 import { isMainThread } from 'node:worker_threads'
 
@@ -26,15 +27,23 @@ if (path !== undefined && isMainThread) {
     for (const { duration } of list.getEntries()) collectingMs += duration
   })
   observer.observe({ entryTypes: ['gc'] })
-  process.once('exit', () => {
+  let beganMs = 0
+  const tell = (): void => {
     for (const { duration } of observer.takeRecords()) collectingMs += duration
     const ms = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - resolutionMs)
     const figures: LoopFigures = {
       delayP50Ms: ms(delay.percentile(50)),
       delayP99Ms: ms(delay.percentile(99)),
       delayMaxMs: ms(delay.max),
-      collectingShare: collectingMs / performance.now(),
+      collectingShare: collectingMs / (performance.now() - beganMs),
     }
-    writeFileSync(path, JSON.stringify(figures))
-  })
+    delay.reset()
+    collectingMs = 0
+    beganMs = performance.now()
+    // Whoever waits for it finds all of it.
+    writeFileSync(`${path}.part`, JSON.stringify(figures))
+    renameSync(`${path}.part`, path)
+  }
+  process.once('exit', tell)
+  process.on('SIGUSR2', tell)
 }

@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EverfoldClient, InlineWorkers } from '../src/client/everfold-client.js'
 import { KiB, MiB } from './image.js'
+import type { LoopFigures } from './loop-probe.js'
 import { median } from './measure.js'
 import { SeededBytes } from './seeded-bytes.js'
-import type { ServiceProcess } from './service-process.js'
+import { loopOf, type ServiceProcess } from './service-process.js'
 
 export interface LoadOptions {
   readonly clients: number
@@ -25,6 +26,8 @@ export interface Load {
   readonly memoryMaxBytes: number
   readonly memoryEarlyBytes: number
   readonly memoryLateBytes: number
+  /** Of the service, while they send; undefined if it has no probe. */
+  readonly loop: LoopFigures | undefined
 }
 
 /** Each client's disk. */
@@ -101,6 +104,7 @@ export async function runLoad(service: ServiceProcess, options: LoadOptions): Pr
   }
   for (const client of clients) await backUp(client)
   commits.length = 0
+  await loopOf(service)
   const memory: number[] = []
   const startMs = performance.now()
   const endMs = startMs + options.loadSeconds * 1000
@@ -116,6 +120,7 @@ export async function runLoad(service: ServiceProcess, options: LoadOptions): Pr
     }),
   )
   const seconds = (performance.now() - startMs) / 1000
+  const loop = await loopOf(service)
   await sampler
   for (const client of clients) await compare(api, client)
   commits.sort((a, b) => a - b)
@@ -134,6 +139,7 @@ export async function runLoad(service: ServiceProcess, options: LoadOptions): Pr
     memoryMaxBytes: Math.max(...memory),
     memoryEarlyBytes: median(quarter(0.25)),
     memoryLateBytes: median(quarter(0.75)),
+    loop,
   }
 }
 

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { provideImage } from './cached-image.js'
 import { ensurePackages, run } from './command.js'
+import { formatLoop } from './engine-summary.js'
 import { GiB, imagePackages, MiB } from './image.js'
+import type { LoopFigures } from './loop-probe.js'
 import { positive, wholePositive } from './options.js'
 import { everfoldMain, repositoryRoot } from './paths.js'
 import { type RandomReads, readAtRandom } from './random-reads.js'
@@ -19,7 +21,7 @@ import {
   writeResults,
 } from './report.js'
 import { type Load, type LoadOptions, runLoad } from './service-load.js'
-import { type ServiceProcess, startService, stopService } from './service-process.js'
+import { loopOf, type ServiceProcess, startService, stopService } from './service-process.js'
 import { compareUploads, type UploadFigures } from './service-upload.js'
 import type { Workspace } from './workspace.js'
 
@@ -75,22 +77,30 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
     run({ program: process.execPath, args: [everfoldMain, ...args, '--repo', repository] })
   await run({ program: process.execPath, args: [everfoldMain, 'init', repository] })
   await everfold('backup', 'm', `vda=${image}`)
-  const started = await startService(repository)
+  const started = await startService(repository, join(workspace.scratch, 'loop.json'))
   const service = { ...started, raw: `${started.url}/v1/machines/m/points/latest/disks/vda/raw` }
   try {
     const whole = await readWhole(service)
+    await loopOf(service)
     const random = await readAtRandom({
       url: new URL(service.raw),
       token: service.token,
+      image,
       diskBytes: options.sizeGib * GiB,
       seconds: options.seconds,
       inFlight: options.inFlight,
     })
+    const randomLoop = await loopOf(service)
     const load = await runLoad(started, options)
     await stopService(started)
     const upload = await compareUploads(image, workspace.scratch, options.rounds)
     print(whole, random)
     printUploads(load, upload, options)
+    printLoops([
+      ['random reads', randomLoop],
+      ['the load', load.loop],
+      ["one client's full", upload.loop],
+    ])
     const bars = barsOf(random, load, upload)
     for (const bar of bars) console.log(formatBar(bar))
     const { results, ...parameters } = options
@@ -103,6 +113,7 @@ export async function runService(options: ServiceOptions, workspace: Workspace):
       upload,
       whole,
       random,
+      randomLoop,
       startSeconds: service.startSeconds,
       bars: bars.map((bar) => ({ ...bar, verdict: verdict(bar) })),
     })
@@ -171,6 +182,11 @@ function printUploads(load: Load, upload: UploadFigures, options: ServiceOptions
   )
 }
 
+function printLoops(loops: readonly (readonly [string, LoopFigures | undefined])[]): void {
+  for (const [when, loop] of loops) if (loop !== undefined) console.log(formatLoop(loop, when))
+  console.log()
+}
+
 function barsOf(random: RandomReads, load: Load, upload: UploadFigures): Bar[] {
   return [
     {
@@ -192,6 +208,18 @@ function barsOf(random: RandomReads, load: Load, upload: UploadFigures): Bar[] {
       limit: upload.embeddedSeconds / 0.7,
       measured: upload.serviceSeconds,
       unit: 's',
+    },
+    {
+      text: 'events kept waiting under load, p99',
+      limit: 20,
+      measured: load.loop?.delayP99Ms,
+      unit: 'ms',
+    },
+    {
+      text: "events kept waiting during one client's full, p99",
+      limit: 20,
+      measured: upload.loop.delayP99Ms,
+      unit: 'ms',
     },
   ]
 }

@@ -1,6 +1,3 @@
-/** Stopping takes seconds; a store that no longer answers must not keep the process from ending. */
-export const STOP_DEADLINE_MS = 45_000
-
 export interface ToldToStop {
   /** The first signal has come. */
   readonly first: Promise<void>
@@ -14,12 +11,13 @@ export interface Signals {
 }
 
 /**
- * Listens for the signals that end a service. From the first on, the process ends before long whatever comes.
+ * Listens for the signals that end a service. From the first on, the process ends before long whatever comes: stopping takes seconds, and a
+ * store that no longer answers must not keep it from ending.
  * @param giveUp  called at the deadline: it ends the process
  */
 export function toldToStop(
+  deadlineMs: number,
   signals: Signals = process,
-  deadlineMs = STOP_DEADLINE_MS,
   giveUp: (deadlineMs: number) => void = endAllTheSame,
 ): ToldToStop {
   let count = 0

@@ -13,7 +13,7 @@ import { AfterCommit } from './after-commit.js'
 import { makeApp } from './app.js'
 import { Auditor } from './audit/auditor.js'
 import { openAudit } from './audit/open-audit.js'
-import type { ServiceConfig } from './config/service-config.js'
+import { type ServiceConfig, STOP_ANSWERS_SECONDS } from './config/service-config.js'
 import { DiskReaders } from './disk-readers.js'
 import { JobQueue } from './job-queue.js'
 import { keepLocked } from './keep-locked.js'
@@ -57,8 +57,6 @@ export const HEADERS_BYTES_MAX = 16 * 1024
 const HEADERS_TIMEOUT_MS = 10_000
 const STALL_TIMEOUT_MS = 300_000
 const KEEP_ALIVE_MS = 60_000
-/** How long running answers may take once the service is told to stop. */
-export const STOP_LIMIT_MS = 10_000
 /** How often it is looked for sessions that were abandoned. */
 const SWEEP_EVERY_MS = 5000
 
@@ -90,6 +88,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
   let stopping = false
   const readers = new DiskReaders(repository)
   const expiry = config.sessions?.expiry
+  const stopLimitMs = (config.stop?.answers ?? STOP_ANSWERS_SECONDS) * 1000
   const sessions = new Sessions(repository, expiry === undefined ? {} : { expiryMs: expiry * 1000 })
   const service: Service = {
     config,
@@ -111,7 +110,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
     log,
     isStopping: () => stopping,
   }
-  const server = await makeServer(await makeApp(service), options.tls, config)
+  const { server, cutAll } = await makeServer(await makeApp(service), options.tls, config)
   await listen(server, options.listen)
   const first = state === 'valid' ? undefined : await book.create({ name: 'first admin', role: 'admin' })
   const url = urlOf(server, options.tls !== undefined)
@@ -138,19 +137,21 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
       }
     },
     stop: async () => {
-      if (stopped !== undefined) server.closeAllConnections()
+      if (stopped !== undefined) cutAll()
       stopping = true
       sessions.park()
-      stopped ??= Promise.all([service.jobs.stop(STOP_LIMIT_MS), close(server)]).then(async () => {
-        await sweeping.stop()
-        await locking.stop()
-        await sessions.close()
-        await service.afterCommit.stop()
-        readers.close()
-        await audit.event('stop', {})
-        await auditLog.close()
-        log.info('stopped')
-      })
+      stopped ??= Promise.all([service.jobs.stop(stopLimitMs), close(server, cutAll, stopLimitMs)]).then(
+        async () => {
+          await sweeping.stop()
+          await locking.stop()
+          await sessions.close()
+          await service.afterCommit.stop()
+          readers.close()
+          await audit.event('stop', {})
+          await auditLog.close()
+          log.info('stopped')
+        },
+      )
       await stopped
     },
   }
@@ -184,7 +185,7 @@ async function makeServer(
   app: RequestListener,
   tls: TlsFiles | undefined,
   { limits = {} }: ServiceConfig,
-): Promise<Server> {
+): Promise<{ readonly server: Server; readonly cutAll: () => void }> {
   const options: ServerOptions = {
     maxHeaderSize: HEADERS_BYTES_MAX,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -197,10 +198,13 @@ async function makeServer(
   const server = tls === undefined ? createServer(options, app) : await tlsServer(options, app, tls)
   const connections = limits.connections ?? CONNECTIONS_MAX
   server.maxConnections = connections
-  limitConnections(server, limits.connectionsPerAddress ?? Math.ceil(connections * SHARE_OF_ONE))
+  const cutAll = limitConnections(
+    server,
+    limits.connectionsPerAddress ?? Math.ceil(connections * SHARE_OF_ONE),
+  )
   server.setTimeout(STALL_TIMEOUT_MS)
   server.on('clientError', refuse)
-  return server
+  return { server, cutAll }
 }
 
 /** @throws what the system says, or that they do not belong together */
@@ -264,11 +268,11 @@ async function listen(server: Server, { host, port }: Listen): Promise<void> {
   }
 }
 
-async function close(server: Server): Promise<void> {
+async function close(server: Server, cutAll: () => void, limitMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   // A connection whose last answer is out is idle from then on, and would be kept for the next request.
   const idle = setInterval(() => server.closeIdleConnections(), 50)
-  const limit = setTimeout(() => server.closeAllConnections(), STOP_LIMIT_MS)
+  const limit = setTimeout(cutAll, limitMs)
   await closed
   clearInterval(idle)
   clearTimeout(limit)

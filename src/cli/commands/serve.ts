@@ -2,7 +2,11 @@ import type { Command } from 'commander'
 import type { OpenOptions } from '../../chain/open-repository.js'
 import { EverfoldError } from '../../errors.js'
 import { readConfig } from '../../server/config/read-config.js'
-import type { S3Config, ServiceConfig } from '../../server/config/service-config.js'
+import {
+  type S3Config,
+  type ServiceConfig,
+  STOP_DEADLINE_SECONDS,
+} from '../../server/config/service-config.js'
 import { LISTEN_DEFAULT, type Listen, parseListen } from '../../server/listen.js'
 import { loadAhead, serve, type TlsFiles } from '../../server/serve.js'
 import { type CommonOptions, withRepository } from '../run.js'
@@ -48,7 +52,7 @@ Examples:
         command,
         async (repository) => {
           // Before anybody can hear that it runs: a signal that comes at once stops it cleanly, too.
-          const told = toldToStop()
+          const told = toldToStop((config.stop?.deadline ?? STOP_DEADLINE_SECONDS) * 1000)
           const starting = serve(repository, { listen, config, ...(tls && { tls }) })
           // In a terminal it says that the terminal is gone; without one, that there is something to read again.
           if (tls !== undefined || !process.stdout.isTTY)

@@ -14,6 +14,10 @@ const pattern = z
   .max(200)
   .transform((text) => text.normalize('NFC'))
 
+/** Once the service is told to stop: how long running answers may take, and after how long it ends whatever comes. */
+export const STOP_ANSWERS_SECONDS = 10
+export const STOP_DEADLINE_SECONDS = 45
+
 /** As Date.getUTCDay numbers them. */
 export const DAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const
 
@@ -104,6 +108,13 @@ export const serviceConfigSchema = z.strictObject({
     .max(ENTRIES_MAX)
     .optional(),
   sessions: z.strictObject({ expiry: duration(1).optional() }).optional(),
+  stop: z
+    .strictObject({ answers: duration(1, 3600).optional(), deadline: duration(2, 7200).optional() })
+    .refine(({ answers = STOP_ANSWERS_SECONDS, deadline = STOP_DEADLINE_SECONDS }) => deadline > answers, {
+      path: ['deadline'],
+      error: 'it has to be longer than answers have',
+    })
+    .optional(),
   machines: z
     .array(
       z.strictObject({ match: pattern, expectedInterval: duration(1).optional(), quota: size(0).optional() }),
