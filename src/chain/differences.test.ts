@@ -1,8 +1,12 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
 import { backUpBytes, openInMemory, restoreBytes } from '../../test/memory-repository.js'
 import type { ByteRange } from '../byte-range.js'
+import { type DiskSource, openDiskSource } from '../feed/disk-source.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { loadBase } from './backup.js'
 import { differences } from './differences.js'
@@ -13,33 +17,54 @@ const BATCH = 128 * KIB
 
 let repository: Repository
 let readBytes: number
+let folder: string
 
 beforeEach(async () => {
   const store = new MemoryStore()
   await Repository.init(store, { chunkSize: CHUNK })
   repository = await openInMemory(store)
+  folder = await mkdtemp(join(tmpdir(), 'everfold-test-'))
 })
 
+afterEach(() => rm(folder, { recursive: true }))
+
 /** What differs from machine `m`'s newest point. */
-async function differing(bytes: Buffer): Promise<ByteRange[]> {
+async function differing(bytes: Buffer, source: Source = memory(bytes)): Promise<ByteRange[]> {
   const { state } = await repository.chains.get('m')
   const disk = state.points.at(-1)?.disks[0]
   const pins = repository.pins.begin()
   const base = disk && (await loadBase(repository, state, disk, pins))
   if (base === undefined) throw new Error('there is a point')
   readBytes = 0
-  const source = {
-    read: async (into: Uint8Array, offset: number): Promise<void> => {
-      into.set(bytes.subarray(offset, offset + into.length))
-      readBytes += into.length
-    },
-  }
   const found: ByteRange[] = []
   const settings = { crew: repository.crew, batchBytes: BATCH, chunkSize: CHUNK, onRead: () => undefined }
   for await (const range of differences({ base, source, sizeBytes: bytes.length, ...settings }))
     found.push(range)
   pins.end()
   return found
+}
+
+type Source = Pick<DiskSource, 'read' | 'descriptor'>
+
+function memory(bytes: Buffer): Source {
+  return {
+    read: async (into: Uint8Array, offset: number): Promise<void> => {
+      into.set(bytes.subarray(offset, offset + into.length))
+      readBytes += into.length
+    },
+  }
+}
+
+/** The same by another way: threads read from the file themselves. */
+async function differingInFile(bytes: Buffer): Promise<ByteRange[]> {
+  const path = join(folder, 'disk')
+  await writeFile(path, bytes)
+  const source = await openDiskSource(path)
+  try {
+    return await differing(bytes, source)
+  } finally {
+    await source.close()
+  }
 }
 
 /** Everything that differs is within the ranges, which are in order, apart, and no longer at either end than a chunk. */
@@ -64,6 +89,7 @@ describe('differences from the previous point', () => {
     await backUpBytes(repository, 'm', disk)
     expect(await differing(disk)).toEqual([])
     expect(readBytes).toBe(disk.length)
+    expect(await differingInFile(disk)).toEqual([])
   })
 
   it('are the chunks that changed, however the previous point came to be', async () => {
@@ -83,13 +109,27 @@ describe('differences from the previous point', () => {
       next =
         size > next.length ? Buffer.concat([next, random.next(size - next.length)]) : next.subarray(0, size)
       const compared = Buffer.concat([disk, Buffer.alloc(Math.max(0, size - disk.length), 'x')])
-      expectCover(await differing(next), compared, next)
+      const ranges = await differing(next)
+      expectCover(ranges, compared, next)
+      expect(await differingInFile(next)).toEqual(ranges)
       // Half of the points have edges where no content was cut.
       const merged = random.below(2) === 0 ? undefined : mergedFeed(feed, size)
       const point = await backUpBytes(repository, 'm', next, merged && { feed: merged })
       expect((await restoreBytes(repository, 'm', point)).equals(next)).toBe(true)
       disk = Buffer.from(next)
     }
+  })
+
+  it('are not known of a file that cannot be read as far as it was: it says so', async () => {
+    const disk = diskLike('disk', 3 * MIB)
+    await backUpBytes(repository, 'm', disk)
+    const path = join(folder, 'disk')
+    await writeFile(path, disk)
+    const source = await openDiskSource(path)
+    await truncate(path, 2 * MIB + 5)
+    await expect(differing(disk, source)).rejects.toMatchObject({ code: 'SOURCE_CHANGED' })
+    await source.close()
+    await expect(differing(disk, source)).rejects.toMatchObject({ code: 'SOURCE_FAILED' })
   })
 
   it('are all of a disk of which nothing can be read back', async () => {

@@ -1,13 +1,15 @@
 import type { ByteRange } from '../byte-range.js'
-import type { ByteSource } from '../chunker/fill-batches.js'
+import { SHA256_BYTES } from '../checksum.js'
+import type { DiskSource } from '../feed/disk-source.js'
 import { inOrder } from '../in-order.js'
+import { type CompareJob, EXPECTS_HASH, EXPECTS_NOTHING, EXPECTS_ZEROS } from '../pack/compare.js'
 import type { Crew } from '../pack/crew.js'
 import type { PackDirectory } from '../pack/pack-format.js'
 import type { BaseDisk, BasePart } from './base-disk.js'
 
 export interface Comparison {
   readonly base: BaseDisk
-  readonly source: ByteSource
+  readonly source: Pick<DiskSource, 'read' | 'descriptor'>
   readonly sizeBytes: number
   readonly crew: Crew
   /** Read and hashed at once; at least a chunk. */
@@ -17,6 +19,7 @@ export interface Comparison {
   readonly onRead: (doneBytes: number) => void
 }
 
+const BATCHES_IN_ONE = 4
 /** Batches under way beyond those that the threads work on. */
 const BATCHES_AHEAD = 2
 /** Ranges are merged up to this, so that what is found to differ is still in the page cache when it is read again. */
@@ -58,12 +61,15 @@ interface CompareBatch extends ByteRange {
 
 async function* batchesOf({
   base,
+  source,
   sizeBytes,
   batchBytes,
   chunkSize,
 }: Comparison): AsyncGenerator<CompareBatch, void, undefined> {
+  // No batch takes memory where threads read: with fewer of them, less is said to threads.
+  const bytes = source.descriptor === undefined ? batchBytes : batchBytes * BATCHES_IN_ONE
   for (let at = 0; at < sizeBytes; ) {
-    const limit = Math.min(at + batchBytes, sizeBytes)
+    const limit = Math.min(at + bytes, sizeBytes)
     const directories = new Map<number, PackDirectory>()
     await base.prepare(at, limit, directories)
     const parts: BasePart[] = []
@@ -81,17 +87,63 @@ async function* batchesOf({
 }
 
 async function compareBatch(
-  { offset, length, parts }: CompareBatch,
-  { base, source, crew, batchBytes }: Comparison,
+  batch: CompareBatch,
+  comparison: Comparison,
   idle: SharedArrayBuffer[],
 ): Promise<readonly ByteRange[]> {
+  const { offset, length, parts } = batch
   if (parts[0]?.kind === 'none') return [{ offset, length }]
-  const buffer = idle.pop() ?? new SharedArrayBuffer(batchBytes)
+  const expectation = await expectationOf(parts, comparison.base)
+  const same =
+    (await compareOnThreads(batch, expectation, comparison)) ??
+    (await compareAsRead(batch, expectation, comparison, idle))
+  return parts.filter((_, i) => same[i] !== 1)
+}
+
+type Expectation = Omit<CompareJob, 'from'>
+
+/** What each part has to be, if it did not change. */
+async function expectationOf(parts: readonly BasePart[], base: BaseDisk): Promise<Expectation> {
+  const expected = new Uint8Array(parts.length).fill(EXPECTS_HASH)
+  const hashes = new Uint8Array(parts.length * SHA256_BYTES)
+  for (const [i, part] of parts.entries()) {
+    if (part.kind === 'zeros') expected[i] = EXPECTS_ZEROS
+    else if (part.kind === 'chunk') hashes.set(hashIn(part.directory, part.chunk), i * SHA256_BYTES)
+    else {
+      const hash = await base.hashOf(part.offset, part.length)
+      if (hash === undefined) expected[i] = EXPECTS_NOTHING
+      else hashes.set(hash, i * SHA256_BYTES)
+    }
+  }
+  return { lengths: Uint32Array.from(parts, (part) => part.length), expected, hashes }
+}
+
+/** Threads read what they hash, so that the bytes are in their cache. @returns undefined where they cannot, or could not */
+async function compareOnThreads(
+  { offset }: CompareBatch,
+  expectation: Expectation,
+  { source: { descriptor }, crew }: Comparison,
+): Promise<Uint8Array | undefined> {
+  if (descriptor === undefined) return undefined
+  return (await crew.compare({ ...expectation, from: { descriptor, offset } })).same
+}
+
+/** @throws as the source does */
+async function compareAsRead(
+  { offset, length }: CompareBatch,
+  expectation: Expectation,
+  { source, crew, batchBytes }: Comparison,
+  idle: SharedArrayBuffer[],
+): Promise<Uint8Array> {
+  const large = length > batchBytes
+  const buffer = (large ? undefined : idle.pop()) ?? new SharedArrayBuffer(Math.max(length, batchBytes))
   await source.read(new Uint8Array(buffer, 0, length), offset)
-  const lengths = Uint32Array.from(parts, (part) => part.length)
-  const result = await crew.hash({ plain: buffer, lengths })
-  if (result.plain instanceof SharedArrayBuffer) idle.push(result.plain)
-  const different: ByteRange[] = []
-  for (const [i, part] of parts.entries()) if (!(await base.isSame(part, result, i))) different.push(part)
-  return different
+  const { plain, same } = await crew.compare({ ...expectation, from: { plain: buffer } })
+  if (plain instanceof SharedArrayBuffer && !large) idle.push(plain)
+  if (same === undefined) throw new Error('bytes in memory can always be compared')
+  return same
+}
+
+function hashIn({ hashes }: PackDirectory, chunk: number): Uint8Array {
+  return hashes.subarray(chunk * SHA256_BYTES, (chunk + 1) * SHA256_BYTES)
 }

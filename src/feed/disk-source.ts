@@ -6,6 +6,8 @@ export interface DiskSource {
   /** For messages: a path. */
   readonly name: string
   readonly sizeBytes: number
+  /** Of a file that holds just the bytes of the disk, open until {@link close}: threads may read from it themselves. */
+  readonly descriptor?: number
   /** Fills all of `into` from `offset` on. @throws SOURCE_FAILED, SOURCE_CHANGED */
   read(into: Uint8Array, offset: number): Promise<void>
   /** Is it as large as it was? To be asked at the end of a backup. @throws SOURCE_CHANGED */
@@ -40,6 +42,10 @@ class FileSource implements DiskSource {
     this.name = path
     this.#file = file
     this.sizeBytes = sizeBytes
+  }
+
+  get descriptor(): number {
+    return this.#file.fd
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {

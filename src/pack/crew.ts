@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Piscina } from 'piscina'
 import type { CutJob, CutResult, HashJob, HashResult } from '../chunker/batch-jobs.js'
+import type { CompareJob, CompareResult } from './compare.js'
 import type { CheckJob, CheckResult, DecodeJob, DecodeResult, EncodeJob, EncodeResult } from './jobs.js'
 import type { PickJob } from './pick.js'
 
@@ -14,6 +15,7 @@ export interface Crew {
   encode(job: EncodeJob): Promise<EncodeResult>
   decode(job: DecodeJob): Promise<DecodeResult>
   check(job: CheckJob): Promise<CheckResult>
+  compare(job: CompareJob): Promise<CompareResult>
   /** As runPick. */
   pick(job: PickJob): Promise<number>
   close(): Promise<void>
@@ -49,6 +51,11 @@ export class ThreadCrew implements Crew {
 
   check(job: CheckJob): Promise<CheckResult> {
     return this.#run('check', job, job.stored) as Promise<CheckResult>
+  }
+
+  compare(job: CompareJob): Promise<CompareResult> {
+    const { from } = job
+    return this.#run('compare', job, 'plain' in from ? from.plain : undefined) as Promise<CompareResult>
   }
 
   pick(job: PickJob): Promise<number> {

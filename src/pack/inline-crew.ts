@@ -1,4 +1,5 @@
 import { type CutJob, type CutResult, type HashJob, type HashResult, runCut } from '../chunker/batch-jobs.js'
+import { type CompareJob, type CompareResult, runCompare } from './compare.js'
 import type { Crew } from './crew.js'
 import {
   type CheckJob,
@@ -36,6 +37,10 @@ export class InlineCrew implements Crew {
 
   check(job: CheckJob): Promise<CheckResult> {
     return Promise.resolve().then(() => runCheck(job))
+  }
+
+  compare(job: CompareJob): Promise<CompareResult> {
+    return Promise.resolve().then(() => runCompare(job))
   }
 
   pick(job: PickJob): Promise<number> {

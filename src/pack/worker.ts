@@ -1,4 +1,5 @@
 import { type CutJob, type HashJob, runCut } from '../chunker/batch-jobs.js'
+import { type CompareJob, runCompare } from './compare.js'
 import {
   type CheckJob,
   type DecodeJob,
@@ -43,6 +44,11 @@ export function decode(job: DecodeJob): Promise<unknown> {
 export function check(job: CheckJob): Promise<unknown> {
   const result = runCheck(job)
   return handBack(result, [result.stored])
+}
+
+export function compare(job: CompareJob): Promise<unknown> {
+  const result = runCompare(job)
+  return handBack(result, result.plain === undefined ? [] : [result.plain])
 }
 
 /** The bytes are in memory that is shared: only which of them are good is told. */

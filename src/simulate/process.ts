@@ -77,6 +77,7 @@ function crewInTurns(turn: () => Promise<void>): Crew {
     encode: async (job) => turn().then(() => inner.encode(job)),
     decode: async (job) => turn().then(() => inner.decode(job)),
     check: async (job) => turn().then(() => inner.check(job)),
+    compare: async (job) => turn().then(() => inner.compare(job)),
     pick: async (job) => turn().then(() => inner.pick(job)),
     close: async () => undefined,
   }

@@ -1,0 +1,83 @@
+import { readSync } from 'node:fs'
+import { isZero } from '../chunker/zero.js'
+import { hashMatches, scratch } from './jobs.js'
+
+/** Compare chunks of a disk that lie one after the other, each with what is expected there. */
+export interface CompareJob {
+  readonly from: OpenFile | { readonly plain: ArrayBufferLike }
+  /** Bytes of each chunk. */
+  readonly lengths: Uint32Array
+  /** Per chunk: one of EXPECTS_…. */
+  readonly expected: Uint8Array
+  /** n × 32 bytes; those of chunks from which something else is expected do not count. */
+  readonly hashes: Uint8Array
+}
+
+/** Bytes of a file from `offset` on. It is read from by its descriptor, on any thread: it has to stay open until the answer is there. */
+export interface OpenFile {
+  readonly descriptor: number
+  readonly offset: number
+}
+
+export const EXPECTS_HASH = 0
+export const EXPECTS_ZEROS = 1
+/** Whatever is there differs. */
+export const EXPECTS_NOTHING = 2
+
+export interface CompareResult {
+  /** Handed back, where it was handed over. */
+  readonly plain: ArrayBufferLike | undefined
+  /** Per chunk: 1 if it is as expected. Undefined if the file could not be read that far: whoever opened it finds out why. */
+  readonly same: Uint8Array | undefined
+}
+
+/** Bytes read at once, and then hashed: they stay in a core's cache meanwhile. */
+const WINDOW_BYTES = 512 * 1024
+
+export function runCompare({ from, lengths, expected, hashes }: CompareJob): CompareResult {
+  const plain = 'plain' in from ? new Uint8Array(from.plain) : undefined
+  const same = new Uint8Array(lengths.length)
+  let at = 0
+  for (let first = 0; first < lengths.length; ) {
+    const { end, bytes } = windowFrom(lengths, first)
+    const window = plain?.subarray(at, at + bytes) ?? readWindow(from as OpenFile, at, bytes)
+    if (window === undefined) return { plain: undefined, same: undefined }
+    let start = 0
+    for (; first < end; first++) {
+      const chunk = window.subarray(start, start + (lengths[first] ?? 0))
+      start += chunk.length
+      same[first] = isAsExpected(chunk, expected[first] ?? EXPECTS_NOTHING, hashes, first) ? 1 : 0
+    }
+    at += bytes
+  }
+  return { plain: plain?.buffer, same }
+}
+
+/** As many chunks as fit into a window, and one at least. */
+function windowFrom(lengths: Uint32Array, first: number): { end: number; bytes: number } {
+  let end = first
+  let bytes = 0
+  do bytes += lengths[end++] ?? 0
+  while (end < lengths.length && bytes + (lengths[end] ?? 0) <= WINDOW_BYTES)
+  return { end, bytes }
+}
+
+function readWindow({ descriptor, offset }: OpenFile, from: number, length: number): Uint8Array | undefined {
+  const window = scratch('gather', length).subarray(0, length)
+  try {
+    for (let done = 0; done < length; ) {
+      const count = readSync(descriptor, window, done, length - done, offset + from + done)
+      if (count === 0) return undefined
+      done += count
+    }
+    return window
+  } catch {
+    // Whoever opened it reads it once more, and says what is wrong.
+    return undefined
+  }
+}
+
+function isAsExpected(chunk: Uint8Array, expected: number, hashes: Uint8Array, index: number): boolean {
+  if (expected === EXPECTS_HASH) return hashMatches(chunk, hashes, index)
+  return expected === EXPECTS_ZEROS && isZero(chunk)
+}
