@@ -116,6 +116,8 @@ async function startThreads(size: number, atOnce: number): Promise<Piscina> {
   const { Piscina } = await import('piscina')
   return new Piscina({
     filename: workerFile(),
+    // Named, so that require() finds it as a thread starts: what it does not find is loaded once more by import(), and parsed for that.
+    name: 'hash',
     minThreads: atOnce,
     maxThreads: size,
     idleTimeout: IDLE_TIMEOUT_MS,
