@@ -9,15 +9,18 @@ for (const stream of [process.stdout, process.stderr])
     if (systemErrorCode(error) !== 'EPIPE') throw error
   })
 
-const json = process.argv.includes('--json')
-try {
-  await (await makeProgram(process.argv[2])).parseAsync()
-} catch (error) {
-  if (!(error instanceof CommanderError)) process.exitCode = reportError(error, json)
-  // The help that was asked for, or that is shown where no command was named, is out already.
-  else if (error.exitCode === 0 || error.code === 'commander.help')
-    process.exitCode = error.exitCode === 0 ? 0 : 2
-  else process.exitCode = reportError(usageError(error), json)
+/** Runs the command that was given, and sets the exit status. */
+export async function runCommandLine(): Promise<void> {
+  const json = process.argv.includes('--json')
+  try {
+    await (await makeProgram(process.argv[2])).parseAsync()
+  } catch (error) {
+    if (!(error instanceof CommanderError)) process.exitCode = reportError(error, json)
+    // The help that was asked for, or that is shown where no command was named, is out already.
+    else if (error.exitCode === 0 || error.code === 'commander.help')
+      process.exitCode = error.exitCode === 0 ? 0 : 2
+    else process.exitCode = reportError(usageError(error), json)
+  }
 }
 
 /** What is wrong with the arguments, said as all other errors are. */

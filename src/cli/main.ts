@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { prepareThreads } from '../pack/crew.js'
 
 /*
@@ -9,4 +8,12 @@ const WITH_THREADS = ['backup', 'restore', 'verify', 'gc']
 
 const [command, ...rest] = process.argv.slice(2)
 if (command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help')) prepareThreads()
-await import('./command-line.js')
+import('./command-line.js')
+  .then(({ runCommandLine }) => runCommandLine())
+  .catch((error: unknown) => {
+    // It tells all errors itself: it could not even be loaded.
+    process.stderr.write(
+      `everfold: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    )
+    process.exitCode = 1
+  })
