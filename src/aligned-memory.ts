@@ -30,15 +30,39 @@ export async function withAlignedMemory<Result>(
   }
 }
 
+const shared = new WeakSet<ArrayBufferLike>()
+
+/** Memory that threads share, and that begins on a page: for few and long-lived ones. What of it is never touched takes none. */
+export function sharedAlignedMemory(bytes: number): SharedArrayBuffer {
+  const { buffer } = makeMemory(bytes, true)
+  if (!(buffer instanceof SharedArrayBuffer)) throw new Error('memory that was to be shared is not')
+  shared.add(buffer)
+  return buffer
+}
+
+/** Does it begin at a block of {@link sharedAlignedMemory}? */
+export function isAligned({ buffer, byteOffset }: Uint8Array): boolean {
+  return byteOffset % ALIGNED_BLOCK === 0 && shared.has(buffer)
+}
+
 /** What is used of WebAssembly, whose types come with those of browsers. */
 interface Wasm {
-  readonly Memory: new (pages: { initial: number; maximum: number }) => { readonly buffer: ArrayBuffer }
+  readonly Memory: new (pages: {
+    initial: number
+    maximum: number
+    shared: boolean
+  }) => { readonly buffer: ArrayBufferLike }
+}
+
+function makeMemory(bytes: number, isShared: boolean): { readonly buffer: ArrayBufferLike } {
+  const pages = Math.ceil(bytes / WASM_PAGE)
+  const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: Wasm }
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: isShared })
 }
 
 function makeSlots(): Uint8Array<ArrayBuffer>[] {
-  const pages = (SLOTS * ALIGNED_SLOT_BYTES) / WASM_PAGE
-  const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: Wasm }
-  const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages })
+  const { buffer } = makeMemory(SLOTS * ALIGNED_SLOT_BYTES, false)
+  if (buffer instanceof SharedArrayBuffer) throw new Error('memory that was not to be shared is')
   return Array.from(
     { length: SLOTS },
     (_, slot) => new Uint8Array(buffer, slot * ALIGNED_SLOT_BYTES, ALIGNED_SLOT_BYTES),

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { ALIGNED_BLOCK, withAlignedMemory } from './aligned-memory.js'
+import { ALIGNED_BLOCK, isAligned, withAlignedMemory } from './aligned-memory.js'
 import { systemErrorCode } from './errors.js'
 import { copyParts } from './parts.js'
 
@@ -36,23 +36,32 @@ export async function writeDirectly(
   parts: readonly Uint8Array[],
   offset: number,
 ): Promise<number> {
+  const [only] = parts
+  // What lies as it has to lie is written from there.
+  if (parts.length === 1 && only !== undefined && isAligned(only)) return writeWhole(file, only, offset)
   return withAlignedMemory(async (memory) => {
     let written = 0
     for (;;) {
       const length = copyParts(parts, written, memory)
-      const whole = length - (length % ALIGNED_BLOCK)
-      if (whole === 0) return written
-      try {
-        const { bytesWritten } = await file.write(memory, 0, whole, offset + written)
-        written += bytesWritten - (bytesWritten % ALIGNED_BLOCK)
-        if (bytesWritten < memory.length) return written
-      } catch (error) {
-        // Disks with larger blocks, and some file systems, say it only now.
-        if (isUnsupported(error)) return written
-        throw error
-      }
+      const taken = await writeWhole(file, memory.subarray(0, length), offset + written)
+      written += taken
+      if (taken < memory.length) return written
     }
   })
+}
+
+/** Writes the whole blocks of what begins on one. @returns bytes written: of whole blocks, maybe not all */
+async function writeWhole(file: FileHandle, bytes: Uint8Array, offset: number): Promise<number> {
+  const whole = bytes.length - (bytes.length % ALIGNED_BLOCK)
+  if (whole === 0) return 0
+  try {
+    const { bytesWritten } = await file.write(bytes, 0, whole, offset)
+    return bytesWritten - (bytesWritten % ALIGNED_BLOCK)
+  } catch (error) {
+    // Disks with larger blocks, and some file systems, say it only now.
+    if (isUnsupported(error)) return 0
+    throw error
+  }
 }
 
 function isUnsupported(error: unknown): boolean {

@@ -154,7 +154,7 @@ async function encodeAgain(
     chunkLength: decision.length.slice(first, end),
     hashes: decision.hashes.slice(first * SHA256_BYTES, end * SHA256_BYTES),
   })
-  return crew.encode({ ...again, plain, offsets: again.offsets.map((from) => from - start) })
+  return crew.encode({ ...again, plain: plain.buffer, offsets: again.offsets.map((from) => from - start) })
 }
 
 /** Frames that lie one after the other already, from the beginning of `stored`. */

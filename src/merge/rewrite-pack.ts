@@ -97,7 +97,7 @@ async function remakeFrame(
   const plainLength = wanted.reduce((sum, chunk) => sum + (directory.chunkLength[chunk] ?? 0), 0)
   const whole = own.length === wanted.length && plainLength === directory.framePlain[frame]
   const offset = directory.frameOffset[frame] ?? 0
-  let plain: ArrayBufferLike = new ArrayBuffer(0)
+  let plain: Uint8Array = new Uint8Array(0)
   if (own.length > 0) {
     const { bytes, decoded } = await readAgainIfDamaged(
       async () => {
@@ -105,7 +105,7 @@ async function remakeFrame(
         const copy = whole ? read.slice() : read
         return {
           bytes: read,
-          decoded: await repository.crew.decode(decodeJob(directory, own, copy.buffer, offset)),
+          decoded: await repository.crew.decode(decodeJob(directory, own, copy, offset)),
         }
       },
       (result) => isGood(result.decoded),
@@ -124,7 +124,7 @@ async function remakeFrame(
         bytes,
       }
   }
-  return encodeFrame(repository, directory, wanted, new Uint8Array(plain), replacements)
+  return encodeFrame(repository, directory, wanted, plain, replacements)
 }
 
 function isGood(decoded: DecodeResult): boolean {

@@ -168,6 +168,34 @@ describe('ChunkReader', () => {
     expect(Buffer.compare(result.plain, Buffer.concat(chunks))).toBe(0)
   })
 
+  it('works in memory that it is lent, as far as that reaches, and reads into it again what looks damaged', async () => {
+    let reads = 0
+    class IntoStore extends MemoryStore {
+      async readInto(key: string, offset: number, into: Uint8Array): Promise<void> {
+        const bytes = await super.read(key, offset, into.length)
+        into.set(++reads === 1 ? flipped(bytes, 77) : bytes)
+      }
+    }
+    for (const [plainBytes, storedBytes, fits] of [
+      [20_000, 20_000, true],
+      [20_000, 10, true],
+      [10, 20_000, false],
+    ] as const) {
+      const store = new IntoStore()
+      await store.put(pack.key, pack.parts)
+      reads = 0
+      const memory = new SharedArrayBuffer(50_000)
+      const plain = new Uint8Array(memory, 3, plainBytes)
+      const stored = new Uint8Array(memory, 25_001, storedBytes)
+      const result = await readerOf(store).run(planTasks([all])[0]!, { plain, stored })
+      expect(reads).toBe(storedBytes === 10 ? 0 : 2)
+      expect(result.damaged).toEqual([])
+      expect(result.plain.buffer === memory).toBe(fits)
+      expect(fits ? result.plain.byteOffset : 3).toBe(3)
+      expect(Buffer.compare(result.plain, Buffer.concat(chunks))).toBe(0)
+    }
+  })
+
   it('names damaged chunks, and gives zeros for them', async () => {
     const store = new MemoryStore()
     // In the first frame's bytes.

@@ -12,7 +12,7 @@ export const TASK_PLAIN_MAX = 4 * 1024 * 1024
 /** Bytes between two wanted frames that are read along rather than asked for separately. */
 const HOLE_BYTES_MAX = 128 * 1024
 /** Stored bytes, holes included, that one task reads at most (or one frame). */
-const TASK_STORED_MAX = 8 * 1024 * 1024
+export const TASK_STORED_MAX = 8 * 1024 * 1024
 
 /** Plain bytes wanted from a pack: `length` from plain position `position` on (see PackDirectory.chunkStart). */
 export interface Span {
@@ -46,6 +46,13 @@ export interface DamagedChunk {
   readonly from: number
   readonly length: number
   readonly reason: string
+}
+
+/** Memory that threads share, for one task at a time. */
+export interface ReadMemory {
+  readonly plain: Uint8Array
+  /** For what is read from the store, if it is that small. */
+  readonly stored: Uint8Array
 }
 
 export interface TaskResult {
@@ -159,22 +166,21 @@ export class ChunkReader {
 
   /**
    * Reads a task's chunks. What looks damaged is read once more before it is called so: a bad transfer is no damage.
-   * @param room  where the plain bytes go, if they fit: handed over, and with the result handed back
+   * @param room  memory to work in, lent until this settles
    * @throws OBJECT_NOT_FOUND, STORE_FAILED
    */
-  async run(task: ReadTask, room?: ArrayBufferLike): Promise<TaskResult> {
+  async run(task: ReadTask, room?: ReadMemory): Promise<TaskResult> {
     let attempts = 0
     return readAgainIfDamaged(
       () => {
         if (attempts++ > 0) this.catalog.forget(task.packId)
-        // Only the first time: afterwards a thread may still have it.
-        return this.#attempt(task, attempts === 1 ? room : undefined)
+        return this.#attempt(task, room)
       },
       (result) => result.damaged.length === 0,
     )
   }
 
-  async #attempt(task: ReadTask, room: ArrayBufferLike | undefined): Promise<TaskResult> {
+  async #attempt(task: ReadTask, room: ReadMemory | undefined): Promise<TaskResult> {
     const directory = await this.catalog.directory(task.packId)
     try {
       return await this.#readFrom(directory, task, room)
@@ -182,15 +188,11 @@ export class ChunkReader {
       if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
       // A newer generation may have taken the place of the one that was known.
       this.catalog.forget(task.packId)
-      return this.#readFrom(await this.catalog.directory(task.packId), task, undefined)
+      return this.#readFrom(await this.catalog.directory(task.packId), task, room)
     }
   }
 
-  async #readFrom(
-    newest: PackDirectory,
-    task: ReadTask,
-    room: ArrayBufferLike | undefined,
-  ): Promise<TaskResult> {
+  async #readFrom(newest: PackDirectory, task: ReadTask, room: ReadMemory | undefined): Promise<TaskResult> {
     const held = task.chunks.every((chunk) => isPresent(newest, chunk))
     // An older generation may still hold what a newer one has left out.
     const directory = held ? newest : await this.catalog.directoryWith(task.packId, task.chunks)
@@ -204,8 +206,10 @@ export class ChunkReader {
     const lastFrame = frameOfChunk(directory, task.chunks.at(-1) ?? 0)
     const from = directory.frameOffset[firstFrame] ?? 0
     const to = directory.frameOffset[lastFrame + 1] ?? 0
-    const stored = await this.#store.read(directory.key, from, to - from)
-    const result = await this.#crew.decode(decodeJob(directory, task.chunks, stored.buffer, from, room))
+    const stored = await this.#readStored(directory.key, from, to - from, room)
+    const job = decodeJob(directory, task.chunks, stored, from)
+    // Whether a frame's checksum is right says nothing that the hashes of its chunks do not say.
+    const result = await this.#crew.decode({ ...job, crc: undefined, room: room?.plain })
     const damaged: DamagedChunk[] = []
     let end = 0
     for (const [i, chunk] of task.chunks.entries()) {
@@ -218,17 +222,31 @@ export class ChunkReader {
         state === CHUNK_HASH_WRONG ? 'its bytes do not have its hash' : 'its frame cannot be decompressed'
       damaged.push({ packId: task.packId, chunk, from, length, reason })
     }
-    return { plain: new Uint8Array(result.plain, 0, end), damaged }
+    const isInRoom = room !== undefined && result.plain.buffer instanceof SharedArrayBuffer
+    // Back from a thread, it is another object of the same memory.
+    return { plain: isInRoom ? room.plain.subarray(0, end) : result.plain, damaged }
+  }
+
+  async #readStored(
+    key: string,
+    offset: number,
+    length: number,
+    room: ReadMemory | undefined,
+  ): Promise<Uint8Array> {
+    if (room === undefined || length > room.stored.length || this.#store.readInto === undefined)
+      return this.#store.read(key, offset, length)
+    const into = room.stored.subarray(0, length)
+    await this.#store.readInto(key, offset, into)
+    return into
   }
 }
 
-/** The job that decodes `chunks` (ascending) from `stored`, whose first byte is byte `storedFrom` of the object. */
+/** The job that decodes `chunks` (ascending) from `stored`, whose first byte is byte `storedFrom` of the object; its memory is handed over. */
 export function decodeJob(
   directory: PackDirectory,
   chunks: readonly number[],
-  stored: ArrayBuffer,
+  stored: Uint8Array,
   storedFrom: number,
-  room?: ArrayBufferLike,
 ): DecodeJob {
   const frames: number[] = []
   const wanted: number[] = []
@@ -255,8 +273,11 @@ export function decodeJob(
     hashes.set(directory.hashes.subarray(chunk * 32, chunk * 32 + 32), i * 32)
   }
   return {
-    stored,
-    storedOffset: Uint32Array.from(frames, (f) => (directory.frameOffset[f] ?? 0) - storedFrom),
+    stored: stored.buffer,
+    storedOffset: Uint32Array.from(
+      frames,
+      (f) => (directory.frameOffset[f] ?? 0) - storedFrom + stored.byteOffset,
+    ),
     storedLength: Uint32Array.from(
       frames,
       (f) => (directory.frameOffset[f + 1] ?? 0) - (directory.frameOffset[f] ?? 0),
@@ -268,6 +289,5 @@ export function decodeJob(
     chunkOffset,
     chunkLength,
     hashes,
-    room,
   }
 }

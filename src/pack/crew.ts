@@ -46,7 +46,7 @@ export class ThreadCrew implements Crew {
   }
 
   decode(job: DecodeJob): Promise<DecodeResult> {
-    return this.#run('decode', job, job.stored, job.room) as Promise<DecodeResult>
+    return this.#run('decode', job, job.stored) as Promise<DecodeResult>
   }
 
   check(job: CheckJob): Promise<CheckResult> {

@@ -128,7 +128,7 @@ describe('runEncode and runDecode', () => {
           expect([...result.state].every((state) => state === CHUNK_GOOD)).toBe(true)
           expect(result.crcWrong.includes(1)).toBe(false)
           const expected = Buffer.concat(chunks.filter((_, i) => wanted(i)))
-          expect(Buffer.compare(new Uint8Array(result.plain), expected)).toBe(0)
+          expect(Buffer.compare(result.plain, expected)).toBe(0)
         },
       ),
       { numRuns: 300 },
@@ -163,7 +163,7 @@ describe('runEncode and runDecode', () => {
     const small = sampleChunks('small', [10, 300])
     const result = runDecode(decodeJob(small, encode(small, 1, 2), 2))
     expect(result.plain.byteLength).toBe(310)
-    expect(Buffer.compare(new Uint8Array(result.plain), Buffer.concat(small))).toBe(0)
+    expect(Buffer.compare(result.plain, Buffer.concat(small))).toBe(0)
   })
 
   it('give back the buffer of the batch, to be filled again', () => {
@@ -189,7 +189,7 @@ describe('runDecode on damaged bytes', () => {
     const result = runDecode(job)
     let at = 0
     for (const [i, chunk] of chunks.entries()) {
-      const bytes = new Uint8Array(result.plain, at, chunk.length)
+      const bytes = result.plain.subarray(at, at + chunk.length)
       const good = result.state[i] === CHUNK_GOOD
       expect(Buffer.compare(bytes, good ? chunk : new Uint8Array(chunk.length))).toBe(0)
       at += chunk.length
@@ -219,7 +219,7 @@ describe('runDecode on damaged bytes', () => {
 
   it('gives good chunks, and says so, where the checksum of the frame alone is wrong', () => {
     const job = decodeJob(chunks, encoded, 2)
-    const result = expectHonest({ ...job, crc: job.crc.map((crc, i) => (i === 1 ? crc ^ 4 : crc)) })
+    const result = expectHonest({ ...job, crc: job.crc?.map((crc, i) => (i === 1 ? crc ^ 4 : crc)) })
     expect([...result.state]).toEqual([0, 0, 0, 0])
     expect([...result.crcWrong]).toEqual([0, 1])
   })

@@ -255,7 +255,8 @@ export interface DecodeJob {
   readonly storedOffset: Uint32Array
   readonly storedLength: Uint32Array
   readonly plainLength: Uint32Array
-  readonly crc: Uint32Array
+  /** CRC-32 of the stored bytes; without it only the chunks are checked, against their hashes. */
+  readonly crc?: Uint32Array | undefined
   readonly codec: Uint8Array
   /** Wanted chunks per frame. */
   readonly wanted: Uint32Array
@@ -264,24 +265,24 @@ export interface DecodeJob {
   readonly chunkLength: Uint32Array
   /** n × 32 bytes. */
   readonly hashes: Uint8Array
-  /** Where the plain bytes go, handed over as well; without it, or if it is too small, memory of their own. */
-  readonly room?: ArrayBufferLike | undefined
+  /** Shared memory that the plain bytes go to, handed over as well; without it, or if it is too small, memory of their own. */
+  readonly room?: Uint8Array | undefined
 }
 
 export interface DecodeResult {
-  /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. May be longer. */
-  readonly plain: ArrayBufferLike
+  /** The wanted chunks' plain bytes, one after the other. Those of a bad chunk are zeros and must not be used. */
+  readonly plain: Uint8Array
   /** Per wanted chunk: CHUNK_GOOD or what is wrong. */
   readonly state: Uint8Array
-  /** Per frame: 1 if its CRC is wrong (its chunks may be good all the same, when the CRC itself was hit). */
+  /** Per frame: 1 if its CRC is given and wrong (its chunks may be good all the same, when the CRC itself was hit). */
   readonly crcWrong: Uint8Array
 }
 
 export function runDecode(job: DecodeJob): DecodeResult {
   const stored = new Uint8Array(job.stored)
   const total = job.chunkLength.reduce((sum, length) => sum + length, 0)
-  const room = job.room !== undefined && job.room.byteLength >= total ? job.room : new ArrayBuffer(total)
-  const plain = new Uint8Array(room, 0, total)
+  const hasRoom = job.room !== undefined && job.room.length >= total
+  const plain = hasRoom ? job.room.subarray(0, total) : new Uint8Array(total)
   const state = new Uint8Array(job.chunkLength.length)
   const crcWrong = new Uint8Array(job.wanted.length)
   let at = 0
@@ -289,7 +290,7 @@ export function runDecode(job: DecodeJob): DecodeResult {
   for (let frame = 0; frame < job.wanted.length; frame++) {
     const from = job.storedOffset[frame] ?? 0
     const bytes = stored.subarray(from, from + (job.storedLength[frame] ?? 0))
-    if (crc32(bytes) !== job.crc[frame]) crcWrong[frame] = 1
+    if (job.crc !== undefined && crc32(bytes) !== job.crc[frame]) crcWrong[frame] = 1
     const end = chunk + (job.wanted[frame] ?? 0)
     const length = job.plainLength[frame] ?? 0
     // The usual case, all of a frame is wanted: decompress straight to where it goes.
@@ -311,7 +312,7 @@ export function runDecode(job: DecodeJob): DecodeResult {
       at += size
     }
   }
-  return { plain: room, state, crcWrong }
+  return { plain, state, crcWrong }
 }
 
 function isWhole(job: DecodeJob, first: number, end: number, plainLength: number): boolean {

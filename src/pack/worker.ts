@@ -38,7 +38,7 @@ export function encode(job: EncodeJob): Promise<unknown> {
 
 export function decode(job: DecodeJob): Promise<unknown> {
   const result = runDecode(job)
-  return handBack(result, [result.plain])
+  return handBack(result, [result.plain.buffer])
 }
 
 export function check(job: CheckJob): Promise<unknown> {

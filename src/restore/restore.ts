@@ -2,9 +2,10 @@ import type { ByteRange } from '../byte-range.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import { type ReadTask, TASK_PLAIN_MAX } from '../pack/chunk-reader.js'
+import type { ReadTask } from '../pack/chunk-reader.js'
 import { archivedError, archivedObjects } from './archived.js'
 import { type DiskPlan, type Step, sortPieces, stepsOf } from './plan.js'
+import { tasksAtOnce, withReadRoom } from './read-rooms.js'
 
 /** Where a disk is restored to. Offsets in bytes; calls may overlap in time but never in place. */
 export interface DiskTarget {
@@ -52,10 +53,8 @@ async function writeDisk(
   onProgress: (doneBytes: number) => void,
   ranges: readonly ByteRange[],
 ): Promise<void> {
-  const gate = new Gate(repository.crew.size * 3)
+  const gate = new Gate(tasksAtOnce(repository.crew.size))
   const lost: LostRange[] = []
-  // Used again and again, and shared with the threads: memory that is thrown away or handed over keeps the garbage collector busy.
-  const rooms: ArrayBufferLike[] = []
   const underWay = new Set<Promise<void>>()
   let failure: { readonly error: unknown } | undefined
   let done = 0
@@ -89,7 +88,7 @@ async function writeDisk(
           advance(step.length)
           return
         }
-        await readTask(repository, plan, step.task, target, lost, rooms)
+        await readTask(repository, plan, step.task, target, lost)
         advance(step.task.pieces.reduce((sum, piece) => sum + piece.length, 0))
       })
     }
@@ -116,18 +115,15 @@ async function readTask(
   task: ReadTask,
   target: DiskTarget,
   lost: LostRange[],
-  rooms: ArrayBufferLike[],
 ): Promise<void> {
   try {
-    const { plain, damaged } = await repository.reader.run(
-      task,
-      rooms.pop() ?? new SharedArrayBuffer(TASK_PLAIN_MAX),
-    )
-    const pieces = sortPieces(task, damaged)
-    for (const piece of pieces.good)
-      await target.write(plain.subarray(piece.from, piece.from + piece.length), piece.target)
-    if (plain.buffer.byteLength === TASK_PLAIN_MAX) rooms.push(plain.buffer)
-    lost.push(...pieces.lost.map((piece) => lostRange(plan, piece.target, piece.length)))
+    await withReadRoom(repository.crew.size, task, async (room) => {
+      const { plain, damaged } = await repository.reader.run(task, room)
+      const pieces = sortPieces(task, damaged)
+      for (const piece of pieces.good)
+        await target.write(plain.subarray(piece.from, piece.from + piece.length), piece.target)
+      lost.push(...pieces.lost.map((piece) => lostRange(plan, piece.target, piece.length)))
+    })
   } catch (error) {
     if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
     lost.push(...task.pieces.map((piece) => lostRange(plan, piece.target, piece.length)))

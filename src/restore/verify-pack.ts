@@ -125,7 +125,7 @@ async function verifyFrames(
       from,
       (directory.frameOffset[group.end] ?? 0) - from,
     )
-    return repository.crew.decode(decodeJob(directory, chunks, stored.buffer, from))
+    return repository.crew.decode(decodeJob(directory, chunks, stored, from))
   }
   try {
     const result = await readAgainIfDamaged(read, isClean)

@@ -284,8 +284,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'pack/chunk-reader.js',
-        find: 'return { plain: new Uint8Array(result.plain, 0, end), damaged };',
-        replace: 'return { plain: new Uint8Array(result.plain, 0, end), damaged: [] };',
+        find: 'room.plain.subarray(0, end) : result.plain, damaged };',
+        replace: 'room.plain.subarray(0, end) : result.plain, damaged: [] };',
       },
     ],
   },

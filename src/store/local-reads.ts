@@ -17,13 +17,19 @@ export async function readBytes(
 ): Promise<Uint8Array<ArrayBuffer>> {
   // Not zeroed, and not a piece of Node's shared pool: the buffer can be transferred.
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer)
+  const filled = await fillBytes(file, offset, bytes)
+  return filled === length ? bytes : bytes.slice(0, filled)
+}
+
+/** Fills `into` with the bytes from `offset` on. @returns how many: fewer where the file ends */
+export async function fillBytes(file: OpenFile, offset: number, into: Uint8Array): Promise<number> {
   let filled = 0
-  while (filled < length) {
-    const { bytesRead } = await file.read(bytes, filled, length - filled, offset + filled)
-    if (bytesRead === 0) return bytes.slice(0, filled)
+  while (filled < into.length) {
+    const { bytesRead } = await file.read(into, filled, into.length - filled, offset + filled)
+    if (bytesRead === 0) break
     filled += bytesRead
   }
-  return bytes
+  return filled
 }
 
 /**

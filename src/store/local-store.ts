@@ -13,7 +13,7 @@ import { createRoot, DurableFolders } from './durable-folders.js'
 import { type FileStatus, type FileSystem, type OpenFile, realFileSystem } from './file-system.js'
 import { assertKey, assertPrefix } from './keys.js'
 import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-errors.js'
-import { fileSize, listFolder, readBytes } from './local-reads.js'
+import { fileSize, fillBytes, listFolder, readBytes } from './local-reads.js'
 import { LocalWriter } from './local-writer.js'
 import { OpenFiles } from './open-files.js'
 import type { HeldObject, Store, StoredObject } from './store.js'
@@ -84,6 +84,14 @@ export class LocalStore implements Store {
       const enough = bytes === undefined ? (await file.stat()).size >= offset : bytes.length === length
       if (!enough) throw objectTooShort(key, this.location, offset + length)
       return bytes ?? new Uint8Array(0)
+    })
+  }
+
+  async readInto(key: string, offset: number, into: Uint8Array): Promise<void> {
+    assertRange(offset, into.length)
+    await this.#withFile(key, async (file) => {
+      if ((await fillBytes(file, offset, into)) < into.length)
+        throw objectTooShort(key, this.location, offset + into.length)
     })
   }
 

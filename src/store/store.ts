@@ -16,6 +16,12 @@ export interface StoreReader {
   read(key: string, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
 
   /**
+   * As {@link read}, into memory of the caller's, all of which is filled: of stores that can.
+   * @throws as {@link read}
+   */
+  readInto?(key: string, offset: number, into: Uint8Array): Promise<void>
+
+  /**
    * Reads the whole object. For small objects (runs, chain states): not for packs.
    * @throws OBJECT_NOT_FOUND
    */

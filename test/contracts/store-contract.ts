@@ -127,6 +127,26 @@ export function storeContract(name: string, makeStore: () => Store | Promise<Sto
         expect(await store.read('object', offset, length)).toEqual(content.slice(offset, offset + length))
       })
 
+      it('fills memory of the caller with the range, where it can, and says the same of what is not there', async () => {
+        if (store.readInto === undefined) return
+        for (const [offset, length] of [
+          [0, size],
+          [123, 456],
+          [size, 0],
+        ] as const) {
+          const into = new Uint8Array(new SharedArrayBuffer(length + 2), 1, length)
+          await store.readInto('object', offset, into)
+          expect(into.slice()).toEqual(content.slice(offset, offset + length))
+        }
+        for (const offset of [1, size, size * 10])
+          await expect(store.readInto('object', offset, new Uint8Array(size))).rejects.toMatchObject({
+            code: 'DATA_DAMAGED',
+          })
+        await expect(store.readInto('missing', 0, new Uint8Array(1))).rejects.toMatchObject({
+          code: 'OBJECT_NOT_FOUND',
+        })
+      })
+
       it.each([
         [0, size + 1],
         [size, 1],
