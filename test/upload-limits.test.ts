@@ -171,6 +171,28 @@ describe('a quota', () => {
     await admin.begin('q1', oneDisk(KIB))
   })
 
+  it('counts the records of open sessions, which many tiny requests make, also after a restart', async () => {
+    const { session } = await admin.begin('q3', oneDisk(KIB))
+    const path = (i: number): string => `/v1/sessions/${session}/disks/vda/data?offset=${i}`
+    const init = { method: 'PUT', body: Buffer.from([1]) }
+    let sent = 0
+    for (let status = 200; status === 200; sent++) {
+      const response = await served.fetch(path(sent % KIB), admin.token, init)
+      status = response.status
+      if (status !== 200) expect(await response.json()).toMatchObject({ code: 'QUOTA_EXCEEDED' })
+      else await response.arrayBuffer()
+    }
+    // A record takes a block of 4 KiB.
+    expect(sent).toBeLessThanOrEqual(1 + MIB / (4 * KIB))
+    expect(await served.stop()).toBe(0)
+    served = await Served.start(at, '--config', 'everfold.yaml')
+    admin = new Uploader(served, admin.token)
+    await served.ok(`/v1/sessions/${session}`, admin.token)
+    await served.fails('QUOTA_EXCEEDED', path(0), admin.token, init)
+    await admin.drop(session)
+    await admin.begin('q3', oneDisk(KIB))
+  })
+
   it('holds for a disk in one request, too', async () => {
     const path = '/v1/machines/q2/disks/vda/image'
     const { point } = await served.ok(path, admin.token, {
@@ -201,7 +223,7 @@ describe('the audit log', () => {
       [201, undefined],
     ])
     expect(await entries('action=putData')).toEqual([])
-    expect(await entries('action=dropSession')).toHaveLength(2)
+    expect(await entries('action=dropSession')).toHaveLength(3)
     await served.ok('/v1/machines/fast1/retention', admin.token, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/json' },

@@ -23,7 +23,7 @@ export async function loadSession(repository: Repository, begin: SessionBegin): 
       if (part === undefined) session.restoreDamaged()
       else {
         const whole = await mayReferenceAll(repository, session, part.extents)
-        session.restore(part.disk, part.figures, whole ? part.extents : lost(part.extents))
+        session.restore({ ...part, extents: whole ? part.extents : lost(part.extents) })
       }
     }
     // Some of what was read may be what is left of a process that was killed: see StoreReader.settle.

@@ -72,6 +72,12 @@ export function tablesOf(
   }))
 }
 
+/** A part as it is in the store. */
+export interface StoredPart extends Part {
+  /** Bytes of its object. */
+  readonly objectBytes: number
+}
+
 /**
  * All parts of a session, in order; a damaged one as undefined. They are numbered without gaps, and asked for one number after the other: no
  * listing is believed.
@@ -81,14 +87,18 @@ export async function* readParts(
   store: StoreReader,
   begin: SessionBegin,
   tables: ReturnType<typeof tablesOf>,
-): AsyncGenerator<Part | undefined> {
+): AsyncGenerator<StoredPart | undefined> {
   const { session, series } = begin
-  const read = async (number: number): Promise<Part | 'none' | 'damaged'> => {
+  const read = async (number: number): Promise<StoredPart | 'none' | 'damaged'> => {
     const key = sessionPartKey(session, series, number)
     try {
-      return await readAgainIfDamaged(async () =>
-        decodePart(await store.readAll(key), { series, number }, (disk) => tables[disk]),
-      )
+      return await readAgainIfDamaged(async () => {
+        const bytes = await store.readAll(key)
+        return {
+          ...decodePart(bytes, { series, number }, (disk) => tables[disk]),
+          objectBytes: bytes.length,
+        }
+      })
     } catch (error) {
       if (isEverfoldError(error, 'OBJECT_NOT_FOUND')) return 'none'
       if (error instanceof MalformedError) return 'damaged'

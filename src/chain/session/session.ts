@@ -11,12 +11,15 @@ import type { Repository } from '../repository.js'
 import { putTogether } from '../run-builder.js'
 import { decodePart, encodePart, type PartFigures } from './part-codec.js'
 import type { SessionBegin, SessionDisk } from './session-objects.js'
-import { tablesOf } from './session-store.js'
+import { type StoredPart, tablesOf } from './session-store.js'
 
 /** Extents of one session, of all its disks: 32 bytes of memory each while it is looked at or committed. */
 export const SESSION_EXTENTS_MAX = 2_000_000
 /** Parts of one session: each is an object in the store. */
 const SESSION_PARTS_MAX = 250_000
+
+/** What the smallest file takes, on most file systems. */
+const BLOCK_BYTES = 4096
 
 /** Of the lists of all disks, as {@link Session.arrived} gives them, that of one. */
 export function arrivedOf(all: readonly ExtentList[], disk: number): ExtentList {
@@ -58,6 +61,7 @@ export class Session {
   readonly #writing = new KeyedMutex()
   readonly #figures = { receivedBytes: 0, changedBytes: 0, newBytes: 0, storedBytes: 0 }
   #nextPart = 0
+  #recordBytes = 0
   /** All that was recorded is in `disks`; else it is only in the store. */
   #isHere = true
   /** Of all disks; while they are not here, those that came meanwhile are added without a look at what they write over. */
@@ -93,6 +97,11 @@ export class Session {
     return this.#figures
   }
 
+  /** Bytes that its records take in the store, until it is committed or dropped: about, as a file takes whole blocks. */
+  get recordBytes(): number {
+    return this.#recordBytes
+  }
+
   strideOf(disk: SessionDisk): number {
     return disk.chunker === 'cdc' ? 0 : this.#repository.config.chunkSize
   }
@@ -113,14 +122,16 @@ export class Session {
   }
 
   /** Notes a part that was read from the store. Parts come in order. */
-  restore(disk: number, figures: PartFigures, extents: ExtentList): void {
+  restore({ disk, figures, extents, objectBytes }: StoredPart): void {
     this.#nextPart++
+    this.#noteRecord(objectBytes)
     this.#take(disk, figures, extents)
   }
 
   /** Notes that the next part cannot be read: nothing before it counts, because it may have been written over by it. */
   restoreDamaged(): void {
     this.#nextPart++
+    this.#noteRecord(0)
     for (const { lists } of this.disks) lists.length = 0
     this.#extents = 0
   }
@@ -157,6 +168,7 @@ export class Session {
           bytes,
         ])
         this.#nextPart++
+        this.#noteRecord(bytes.length)
         if (answer === 'exists') {
           // One whose answer got lost has the number: it came before this one. From now on it has to stay.
           await this.#repository.store.settle(sessionPrefix(this.id))
@@ -235,6 +247,10 @@ export class Session {
     this.#figures.changedBytes += figures.changedBytes
     this.#figures.newBytes += figures.newBytes
     this.#figures.storedBytes += figures.storedBytes
+  }
+
+  #noteRecord(objectBytes: number): void {
+    this.#recordBytes += Math.max(1, Math.ceil(objectBytes / BLOCK_BYTES)) * BLOCK_BYTES
   }
 
   #tableOf(number: number): { readonly packs: PackTable; readonly stride: number } | undefined {

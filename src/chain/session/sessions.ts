@@ -171,11 +171,11 @@ export class Sessions {
     return extents
   }
 
-  /** Stored bytes that the open sessions of a machine brought, as far as this process has them. */
+  /** Stored bytes that the open sessions of a machine brought, with their records, as far as this process has them. */
   broughtBytes(machine: string): number {
     let bytes = 0
-    for (const { begin, figures } of this.#loaded.values())
-      if (begin.machine === machine) bytes += figures.storedBytes
+    for (const { begin, figures, recordBytes } of this.#loaded.values())
+      if (begin.machine === machine) bytes += figures.storedBytes + recordBytes
     return bytes
   }
 
