@@ -10,7 +10,7 @@ export function probing(path: string): {
   readonly EVERFOLD_BENCH_PROBE: string
 } {
   return {
-    NODE_OPTIONS: `--import ${join(repositoryRoot, 'dist/bench/loop-probe.js')}`,
+    NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} --import ${join(repositoryRoot, 'dist/bench/loop-probe.js')}`,
     EVERFOLD_BENCH_PROBE: path,
   }
 }

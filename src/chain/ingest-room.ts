@@ -5,7 +5,7 @@ const PACK_WRITES_MAX = 3
 
 /** One ingest, as its room sees it. */
 export interface Occupant {
-  /** Stored bytes in its open pack. */
+  /** Memory of its open pack. */
   readonly openBytes: number
   /** Closes the open pack as soon as its turn comes. */
   closeOpenPack(): void
@@ -26,8 +26,8 @@ export interface IngestRoom {
   leave(occupant: Occupant): void
   /** Stored bytes after which a pack is closed now. */
   packSize(wanted: number): number
-  /** Stored bytes came into an open pack, or (negative) a pack became durable. */
-  count(storedBytes: number): void
+  /** An open pack takes so many bytes of memory more, or (negative) a pack became durable. */
+  count(bytes: number): void
 }
 
 /** All of it for one ingest: as many batches as keep the threads busy, and packs of their full size. */
@@ -83,9 +83,9 @@ const RECEIVE_EXTENTS_MAX = 1024 * 1024
 const PART_EXTENTS_MAX = 16 * 1024
 const PART_EXTENTS_MIN = 1024
 /** Idle buffers that are kept for the next request. Bytes. */
-const IDLE_BUFFERS_BYTES_MAX = 32 * 1024 * 1024
-/** Stored bytes in packs that are open or being written, of all requests together. */
-const OPEN_PACKS_BYTES_MAX = 96 * 1024 * 1024
+const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
+/** Memory of packs that are open or being written, of all requests together. */
+const OPEN_PACKS_BYTES_MAX = 64 * 1024 * 1024
 /** What a pack may have however many are open. */
 const OPEN_PACK_BYTES_MIN = 256 * 1024
 
@@ -96,17 +96,22 @@ export class SharedRoom implements IngestRoom {
   readonly #occupants = new Set<Occupant>()
   readonly #idle: SharedArrayBuffer[] = []
   readonly #bufferMin: number
+  readonly #openPacksMax: number
   #idleBytes = 0
   #packBytes = 0
   #receivers = 0
 
-  /** @param threads  how many jobs are worked on at once */
-  constructor(threads: number, chunkSize: number) {
+  /**
+   * @param threads  how many jobs are worked on at once
+   * @param openPacksMax  bytes of memory of packs that are open or being written, about
+   */
+  constructor(threads: number, chunkSize: number, openPacksMax = OPEN_PACKS_BYTES_MAX) {
     this.batches = new Gate(threads * 4 + 2)
+    this.#openPacksMax = openPacksMax
     this.#bufferMin = Math.max(RECEIVE_BUFFER_MIN, 2 * chunkSize)
   }
 
-  /** Stored bytes in packs that are not durable yet. */
+  /** Memory of packs that are not durable yet. */
   get packBytes(): number {
     return this.#packBytes
   }
@@ -155,14 +160,14 @@ export class SharedRoom implements IngestRoom {
   }
 
   packSize(wanted: number): number {
-    if (this.#packBytes > OPEN_PACKS_BYTES_MAX) return 0
-    const share = OPEN_PACKS_BYTES_MAX / 2 / Math.max(1, this.#occupants.size)
+    if (this.#packBytes > this.#openPacksMax) return 0
+    const share = this.#openPacksMax / 2 / Math.max(1, this.#occupants.size)
     return Math.min(wanted, Math.max(OPEN_PACK_BYTES_MIN, share))
   }
 
-  count(storedBytes: number): void {
-    this.#packBytes += storedBytes
-    if (storedBytes < 0 || this.#packBytes <= OPEN_PACKS_BYTES_MAX) return
+  count(bytes: number): void {
+    this.#packBytes += bytes
+    if (bytes < 0 || this.#packBytes <= this.#openPacksMax) return
     // Who began when there was room, and sends nothing now, gives it back.
     let largest: Occupant | undefined
     for (const occupant of this.#occupants)

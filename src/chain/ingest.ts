@@ -127,6 +127,11 @@ function cutOnGrid(batch: Batch, chunkSize: number): Promise<CutBatch> {
   return Promise.resolve({ plain: batch.plain, lengths, tail: NO_BYTES })
 }
 
+/** Memory that is kept for some bytes: shared memory all of it, however little of it they are. */
+function memoryOf({ buffer, length }: Uint8Array): number {
+  return buffer instanceof SharedArrayBuffer ? buffer.byteLength : length
+}
+
 /** Plain bytes of a batch, by default. */
 export const BATCH_BYTES = 4 * 1024 * 1024
 const NO_BYTES = new Uint8Array(0)
@@ -148,6 +153,8 @@ export class Ingest {
   #appending: Promise<void> = Promise.resolve()
   readonly #writing: Promise<void>[] = []
   #builder = new PackBuilder()
+  /** Memory that what is in the open pack takes, which may be more than its stored bytes. */
+  #held = 0
   #failure: { readonly error: unknown } | undefined
 
   constructor(parts: IngestParts) {
@@ -157,7 +164,7 @@ export class Ingest {
       parts.room ??
       new OwnRoom(crew.size, Math.max(settings.batchBytes, settings.chunkSize) + settings.chunkSize)
     this.#occupant = new OpenPack(
-      () => this.#builder.storedBytes,
+      () => this.#held,
       () => this.#closeSoon(),
     )
     this.#room.enter(this.#occupant)
@@ -304,7 +311,8 @@ export class Ingest {
     await this.#appending
     await Promise.allSettled(this.#writing)
     this.#room.leave(this.#occupant)
-    this.#room.count(-this.#builder.storedBytes)
+    this.#room.count(-this.#held)
+    this.#held = 0
     this.#builder = new PackBuilder()
   }
 
@@ -349,7 +357,9 @@ export class Ingest {
       this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
       this.counts.newChunks += lengths.length
       this.#room.giveBack(result.plain)
-      this.#room.count(result.stored.length)
+      const held = memoryOf(result.stored)
+      this.#held += held
+      this.#room.count(held)
     }
     this.#record(disk, decision)
     await this.#closeFullPack()
@@ -400,7 +410,9 @@ export class Ingest {
   /** Closes the open pack and writes it, indexing it once it is durable; waits if too many are being written. */
   async #closePack(): Promise<void> {
     const builder = this.#builder
+    const held = this.#held
     this.#builder = new PackBuilder()
+    this.#held = 0
     const forget = this.#pending.endPack(builder.seal().directory)
     await this.#room.writes.enter()
     const write = async (): Promise<void> => {
@@ -414,7 +426,7 @@ export class Ingest {
         this.#fail(error)
       } finally {
         this.#room.writes.leave()
-        this.#room.count(-builder.storedBytes)
+        this.#room.count(-held)
         for (const buffer of builder.rooms()) this.#room.giveBack(buffer)
       }
     }

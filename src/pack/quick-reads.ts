@@ -5,6 +5,9 @@ import { CODEC_RAW, isPresent, type PackDirectory } from './pack-format.js'
 import { PICK_CHUNK_NUMBERS, PICK_NUMBERS, PICKS_MAX, type PickJob } from './pick.js'
 import { type Place, ReadRoom } from './read-room.js'
 
+/** Reads that another thread is given: handing over and back takes as long as a third of a read. */
+const WORTH_A_THREAD = 4
+
 /** Consecutive plain bytes of one frame. */
 export interface FramePart {
   readonly directory: PackDirectory
@@ -83,9 +86,10 @@ export class QuickReads {
     })
   }
 
-  /** Shares out what waits among the threads that may be had. */
+  /** Shares out what waits among the threads that may be had. While one is at it, another is not woken for a few. */
   #dispatch(): void {
     while (this.#waiting.length > 0 && this.#running < this.#crew.size) {
+      if (this.#running > 0 && this.#waiting.length < WORTH_A_THREAD) return
       const share = Math.ceil(this.#waiting.length / (this.#crew.size - this.#running))
       const picks = this.#waiting.splice(0, Math.min(share, PICKS_MAX))
       this.#running++

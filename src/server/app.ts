@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import { IncomingMessage, type RequestListener, type ServerOptions, ServerResponse } from 'node:http'
 import type { Express, NextFunction, Request, Response } from 'express'
 import type { Logger } from 'pino'
 import { EverfoldError } from '../errors.js'
@@ -33,7 +33,13 @@ interface Visit {
 }
 
 /** The API on a repository, ready to be served. */
-export async function makeApp(service: Service): Promise<RequestListener> {
+export interface App {
+  readonly listener: RequestListener
+  /** What a server has to make its requests and answers with. */
+  readonly messages: Messages
+}
+
+export async function makeApp(service: Service): Promise<App> {
   const { default: express } = await import('express')
   const app = express()
   app.disable('x-powered-by')
@@ -100,13 +106,13 @@ export async function makeApp(service: Service): Promise<RequestListener> {
     fail(error, request, response),
   )
   const disk = ROUTES.find((route) => route.name === 'readDisk')
-  return (incoming, outgoing) => {
+  const listener: RequestListener = (incoming, outgoing) => {
     const params = diskIn(incoming)
     if (disk === undefined || params === undefined) {
       app(incoming, outgoing)
       return
     }
-    const { request, response } = asExpress(app, incoming, outgoing, params)
+    const { request, response } = asExpress(incoming, outgoing, params)
     const run = async (): Promise<void> => {
       const visit = enter(request, response)
       await admit(visit, request, response)
@@ -120,6 +126,7 @@ export async function makeApp(service: Service): Promise<RequestListener> {
         response.destroy()
       })
   }
+  return { listener, messages: messagesOf(app) }
 }
 
 const DISK_PATH = /^\/v1\/machines\/([^/?#]+)\/points\/([^/?#]+)\/disks\/([^/?#]+)\/raw$/
@@ -143,17 +150,34 @@ function diskIn({ method, url = '' }: IncomingMessage): Readonly<Record<string, 
   }
 }
 
-/** As Express makes them of Node's, before it looks for the route. */
+/** As Express makes them ready, before it looks for the route. */
 function asExpress(
-  app: Express,
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   params: Readonly<Record<string, string>>,
 ): { readonly request: Request; readonly response: Response } {
-  const request = Object.setPrototypeOf(incoming, app.request) as Request
-  const response = Object.setPrototypeOf(outgoing, app.response) as Response
+  // They are: see messagesOf.
+  const request = incoming as Request
+  const response = outgoing as Response
   Object.assign(request, { res: response, originalUrl: request.url, params })
   return { request, response }
+}
+
+type Messages = Required<Pick<ServerOptions, 'IncomingMessage' | 'ServerResponse'>>
+
+/**
+ * Requests and answers that are Express's from the beginning. It would make Node's its own by another prototype, one by one, and each that had its
+ * prototype changed is a stranger to all optimized code: a sixth of the main thread's time with small reads.
+ */
+function messagesOf(app: Express): Messages {
+  class OurRequest extends IncomingMessage {}
+  class OurResponse<R extends IncomingMessage = IncomingMessage> extends ServerResponse<R> {}
+  Object.setPrototypeOf(OurRequest.prototype, app.request)
+  Object.setPrototypeOf(OurResponse.prototype, app.response)
+  // So it finds that there is nothing to change.
+  app.request = OurRequest.prototype as Request
+  app.response = OurResponse.prototype as Response
+  return { IncomingMessage: OurRequest, ServerResponse: OurResponse }
 }
 
 function visitOf(visits: WeakMap<Request, Visit>, request: Request): Visit {

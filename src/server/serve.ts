@@ -10,7 +10,7 @@ import type { Repository } from '../chain/repository.js'
 import { Sessions } from '../chain/session/sessions.js'
 import { type ErrorCode, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { AfterCommit } from './after-commit.js'
-import { makeApp } from './app.js'
+import { type App, makeApp } from './app.js'
 import { Auditor } from './audit/auditor.js'
 import { openAudit } from './audit/open-audit.js'
 import { type ServiceConfig, STOP_ANSWERS_SECONDS } from './config/service-config.js'
@@ -182,7 +182,7 @@ function sweepSessions(sessions: Sessions, log: Logger): { stop(): Promise<void>
 }
 
 async function makeServer(
-  app: RequestListener,
+  { listener, messages }: App,
   tls: TlsFiles | undefined,
   { limits = {} }: ServiceConfig,
 ): Promise<{ readonly server: Server; readonly cutAll: () => void }> {
@@ -194,8 +194,9 @@ async function makeServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: 1000,
     noDelay: true,
+    ...messages,
   }
-  const server = tls === undefined ? createServer(options, app) : await tlsServer(options, app, tls)
+  const server = tls === undefined ? createServer(options, listener) : await tlsServer(options, listener, tls)
   const connections = limits.connections ?? CONNECTIONS_MAX
   server.maxConnections = connections
   const cutAll = limitConnections(
@@ -215,9 +216,9 @@ async function secretsOf({ certificate, key: keyFile }: TlsFiles): Promise<Secur
   return secrets
 }
 
-async function tlsServer(options: ServerOptions, app: RequestListener, tls: TlsFiles): Promise<Server> {
+async function tlsServer(options: ServerOptions, listener: RequestListener, tls: TlsFiles): Promise<Server> {
   try {
-    return createTlsServer({ ...options, ...(await secretsOf(tls)) }, app)
+    return createTlsServer({ ...options, ...(await secretsOf(tls)) }, listener)
   } catch (error) {
     throw new EverfoldError(
       'LISTEN_FAILED',
