@@ -63,6 +63,11 @@ function bytesOf({ ranges }: DiskPlan): number {
   return ranges.reduce((sum, range) => sum + range.length, 0)
 }
 
+/** About as many as will be read. */
+function expectedBytes({ source, changed }: DiskBackup): number {
+  return changed === undefined ? source.sizeBytes : changed.lengths.reduce((sum, length) => sum + length, 0)
+}
+
 async function fillPlan(
   { config: { chunkSize }, crew, batchBytes }: Repository,
   ingest: Ingest,
@@ -94,14 +99,15 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
   const pins = repository.pins.begin()
-  const ingest = openIngest(repository, index, pins)
+  const totalBytes = wanted.reduce((sum, disk) => sum + expectedBytes(disk), 0)
+  const ingest = openIngest(repository, index, pins, { totalBytes })
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
-    const totalBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
+    const plannedBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
     let readBytes = 0
     for (const plan of plans) {
-      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, totalBytes))
+      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, plannedBytes))
       readBytes += bytesOf(plan)
     }
     for (const plan of plans) await plan.request.source.checkUnchanged()

@@ -50,7 +50,7 @@ it('holds the memory of all open packs to its limit, however little of it their 
   }
   const pins = repository.pins.begin()
   const uploads = Array.from({ length: 30 }, () => {
-    const ingest = openIngest(repository, index, pins, room)
+    const ingest = openIngest(repository, index, pins, { room })
     const run = new RunBuilder(0, ingest.packs)
     return { ingest, disk: { run, contentDefined: true, base: undefined } }
   })

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 
 import { SeededBytes } from '../../bench/seeded-bytes.js'
+import { KIB, MIB } from '../../test/disk-bytes.js'
 import { MemoryTarget, sourceOf } from '../../test/life.js'
 import { type ByteExtent, ByteExtents } from '../feed/byte-extents.js'
 import { MemoryIndex } from '../index/memory-index.js'
@@ -11,6 +12,7 @@ import { planDisk } from '../restore/plan.js'
 import { restoreDisk } from '../restore/restore.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { type BackupResult, backUp } from './backup.js'
+import { batchBytesFor } from './ingest.js'
 import { type InitOptions, Repository } from './repository.js'
 
 const MiB = 1024 * 1024
@@ -120,4 +122,14 @@ describe('work that fails on another thread', () => {
       await expect(repository.chains.get('m')).rejects.toMatchObject({ code: 'MACHINE_UNKNOWN' })
     },
   )
+})
+
+describe('the size of a batch', () => {
+  it('gives each thread several, and is neither tiny nor more than there may be', () => {
+    expect(batchBytesFor(8 * MIB * 1024, 2, 8 * MIB)).toBe(8 * MIB)
+    expect(batchBytesFor(Number.POSITIVE_INFINITY, 2, 8 * MIB)).toBe(8 * MIB)
+    expect(batchBytesFor(25 * MIB, 2, 8 * MIB)).toBe((25 / 8) * MIB)
+    expect(batchBytesFor(1, 2, 8 * MIB)).toBe(2 * MIB)
+    expect(batchBytesFor(25 * MIB, 2, 64 * KIB)).toBe(64 * KIB)
+  })
 })

@@ -132,8 +132,17 @@ function memoryOf({ buffer, length }: Uint8Array): number {
   return buffer instanceof SharedArrayBuffer ? buffer.byteLength : length
 }
 
-/** Plain bytes of a batch, by default. */
-export const BATCH_BYTES = 4 * 1024 * 1024
+/** Plain bytes of a batch, at most and by default: with half of it a full takes 4 % more CPU time, for twice the messages between threads. */
+export const BATCH_BYTES = 8 * 1024 * 1024
+const BATCH_BYTES_MIN = 2 * 1024 * 1024
+/** Batches that each thread has to have its share of, so that none waits long for the last. */
+const BATCHES_PER_THREAD = 4
+
+/** Plain bytes of a batch where so many are to be read, `most` at most. */
+export function batchBytesFor(totalBytes: number, threads: number, most: number): number {
+  const share = Math.ceil(totalBytes / (threads * BATCHES_PER_THREAD))
+  return Math.min(most, Math.max(BATCH_BYTES_MIN, share))
+}
 const NO_BYTES = new Uint8Array(0)
 const NO_BUFFER = new ArrayBuffer(0)
 

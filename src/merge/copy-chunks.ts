@@ -3,6 +3,7 @@ import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { writePack } from '../chain/write-pack.js'
 import { SHA256_BYTES } from '../checksum.js'
+import { copyBytes } from '../copy-bytes.js'
 import { isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
@@ -124,7 +125,7 @@ class Copier {
     try {
       const { plain, damaged } = await this.#repository.reader.run(task)
       for (const { from, length, target } of task.pieces)
-        window.set(plain.subarray(from, from + length), target)
+        copyBytes(window, target, plain.subarray(from, from + length))
       return damaged.map(({ chunk }) => nameOf(task.packId, chunk))
     } catch (error) {
       if (!isEverfoldError(error, 'DATA_DAMAGED', 'OBJECT_NOT_FOUND', 'OBJECT_ARCHIVED')) throw error

@@ -237,7 +237,7 @@ export class Upload {
 
   #openPart(): OpenPart {
     const { repository, index, room, session, disk, base, pins } = this.#parts
-    const ingest = openIngest(repository, index, pins, room)
+    const ingest = openIngest(repository, index, pins, { room })
     this.#open.add(ingest)
     const { about } = session.disk(disk)
     const run = new RunBuilder(session.strideOf(about), ingest.packs)
