@@ -86,7 +86,7 @@ const PART_EXTENTS_MIN = 1024
 /** Idle buffers that are kept for the next request. Bytes. */
 const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
 /** Memory of packs that are open or being written, of all requests together. */
-const OPEN_PACKS_BYTES_MAX = 64 * 1024 * 1024
+const OPEN_PACKS_BYTES_MAX = 96 * 1024 * 1024
 /** What a pack may have however many are open. */
 const OPEN_PACK_BYTES_MIN = 256 * 1024
 
