@@ -3,6 +3,7 @@ import { EverfoldError } from '../errors.js'
 import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
+import { indexToCome } from '../index/index-to-come.js'
 import { checkName, checkNote } from '../names.js'
 import { BaseDisk } from './base-disk.js'
 import type { ChainState, DiskState, PointState } from './chain-state.js'
@@ -93,14 +94,15 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const started = repository.environment.monotonicMs()
   const machine = checkName('machine', request.machine)
   if (request.note !== undefined) checkNote(request.note)
-  // Before the head is read: to rebuild it may take long.
-  const index = await repository.index()
+  // It is opened while the disks are being read. What goes wrong is said when it is first needed.
+  const opening = repository.index()
   const head = await repository.chains.find(machine)
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
   const pins = repository.pins.begin()
   const totalBytes = wanted.reduce((sum, disk) => sum + expectedBytes(disk), 0)
-  const ingest = openIngest(repository, index, pins, { totalBytes })
+  repository.crew.expect(totalBytes)
+  const ingest = openIngest(repository, indexToCome(opening), pins, { totalBytes })
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
@@ -112,6 +114,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
     }
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
+    await opening
     const { copyOf } = request
     const committed = await commitPoint(
       repository,

@@ -2,7 +2,8 @@ import { isEqualHash } from '../checksum.js'
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { isZeroChunk } from '../chunker/hash.js'
 import { isEverfoldError } from '../errors.js'
-import { type ChunkIndex, HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
+import { HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
+import type { IngestIndex } from '../index/index-to-come.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { PackDirectory } from '../pack/pack-format.js'
 import { ZEROS } from './extent-list.js'
@@ -97,7 +98,7 @@ export class Decision {
 /** Decides for each chunk whether it is known, where, or new. Batches come one at a time, in order. */
 export class Decider {
   readonly #catalog: PackCatalog
-  readonly #index: ChunkIndex
+  readonly #index: IngestIndex
   readonly #packs: PackTable
   readonly #pending: PendingChunks
   readonly #pins: WorkPins
@@ -107,7 +108,7 @@ export class Decider {
 
   constructor(
     catalog: PackCatalog,
-    index: ChunkIndex,
+    index: IngestIndex,
     packs: PackTable,
     pending: PendingChunks,
     pins: WorkPins,

@@ -1,6 +1,6 @@
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { cutFixed } from '../chunker/fixed.js'
-import type { ChunkIndex } from '../index/chunk-index.js'
+import type { IngestIndex } from '../index/index-to-come.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
 import type { EncodeResult } from '../pack/jobs.js'
@@ -33,7 +33,7 @@ export interface IngestSettings {
 export interface IngestParts {
   readonly store: StoreWriter
   readonly catalog: PackCatalog
-  readonly index: ChunkIndex
+  readonly index: IngestIndex
   readonly crew: Crew
   readonly pins: WorkPins
   readonly settings: IngestSettings

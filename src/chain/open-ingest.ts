@@ -1,4 +1,4 @@
-import type { ChunkIndex } from '../index/chunk-index.js'
+import type { IngestIndex } from '../index/index-to-come.js'
 import { batchBytesFor, Ingest } from './ingest.js'
 import type { IngestRoom } from './ingest-room.js'
 import type { WorkPins } from './pins.js'
@@ -14,7 +14,7 @@ export interface IngestScope {
 /** An ingest into a repository, as the repository is configured. */
 export function openIngest(
   { store, catalog, crew, config, batchBytes }: Repository,
-  index: ChunkIndex,
+  index: IngestIndex,
   pins: WorkPins,
   { room, totalBytes = Number.POSITIVE_INFINITY }: IngestScope = {},
 ): Ingest {

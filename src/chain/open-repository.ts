@@ -57,8 +57,13 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     if (options.threads === true) crew.prepare()
     const locks = (): ObjectLocks | undefined => taken.held?.locks
     const archive = (): Archive | undefined => taken.held?.archive
-    const repository = await Repository.open({ store, crew, openIndex, requestLog, locks, archive })
-    const held = await opened.lock(repository.config, options.command)
+    const opening = Repository.open({ store, crew, openIndex, requestLog, locks, archive })
+    const config = opening.then((repository) => repository.config)
+    const locking = opened.lock(config, options.command)
+    // Nothing is under way any more when one of them failed; that it is no repository matters more than whether it is taken.
+    await Promise.allSettled([config, locking])
+    const repository = await opening
+    const held = await locking
     taken.held = held
     closing.push(() => held.release())
     closing.push(() => repository.close())

@@ -1,5 +1,5 @@
 import { isEverfoldError } from '../errors.js'
-import type { ChunkIndex } from '../index/chunk-index.js'
+import type { IngestIndex } from '../index/index-to-come.js'
 import { ownObject, type PackCatalog, readPackDirectory } from '../pack/catalog.js'
 import type { PackBuilder } from '../pack/pack-builder.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
@@ -9,7 +9,7 @@ import type { WorkPins } from './pins.js'
 export interface PackSink {
   readonly store: StoreWriter
   readonly catalog: PackCatalog
-  readonly index: ChunkIndex
+  readonly index: IngestIndex
   readonly pins: WorkPins
 }
 

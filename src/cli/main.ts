@@ -7,7 +7,9 @@ import { prepareThreads } from '../pack/crew.js'
 const WITH_THREADS = ['backup', 'restore', 'verify', 'gc']
 
 const [command, ...rest] = process.argv.slice(2)
-if (command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help')) prepareThreads()
+if (command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help'))
+  // Of what changed there is little, most often.
+  prepareThreads(rest.some((argument) => argument.startsWith('--changed')) ? 1 : undefined)
 import('./command-line.js')
   .then(({ runCommandLine }) => runCommandLine())
   .catch((error: unknown) => {

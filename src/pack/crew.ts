@@ -10,6 +10,8 @@ import type { PickJob } from './pick.js'
 export interface Crew {
   /** How many jobs are worked on at once: keep about twice as many under way. */
   readonly size: number
+  /** Tells how much plain data is going to come, in bytes, before any job: little of it needs no more than one thread. */
+  expect(bytes: number): void
   cut(job: CutJob): Promise<CutResult>
   hash(job: HashJob): Promise<HashResult>
   encode(job: EncodeJob): Promise<EncodeResult>
@@ -24,10 +26,22 @@ export interface Crew {
 /** A thread without work stays this long: its start costs more than its memory. */
 const IDLE_TIMEOUT_MS = 60_000
 
-/** Works on threads: one from the first job on, more as jobs wait; or all from {@link prepare} on. */
+/**
+ * So much is done by one thread before another, which takes 40 ms of a core to start, has paid: 400 × 64 KiB take 302 ms with one and
+ * 321 with two on two cores.
+ */
+const ONE_THREAD_BYTES_MAX = 64 * 1024 * 1024
+
+/** Threads that are there, or that come as jobs wait. */
+interface Threads {
+  readonly count: number
+  readonly pool: Promise<Piscina>
+}
+
+/** Works on threads: one from the first job on, more as jobs wait; or on those that were prepared. */
 export class ThreadCrew implements Crew {
   readonly size: number
-  #threads: Promise<Piscina> | undefined
+  #threads: Threads | undefined
 
   constructor(size = sizeByDefault()) {
     this.size = size
@@ -67,22 +81,27 @@ export class ThreadCrew implements Crew {
     return new SharedArrayBuffer(bytes)
   }
 
-  /** Starts all threads now, while the caller does other things. */
+  /** Takes those that {@link prepareThreads} started, or starts all now, while the caller does other things. */
   prepare(): void {
     this.#threads ??= takePrepared(this.size) ?? startThreads(this.size, this.size)
-    // Whoever gives it a job hears of a failure.
-    this.#threads.catch(() => undefined)
+  }
+
+  expect(bytes: number): void {
+    const few = this.#threads
+    if (few === undefined || few.count >= this.size || bytes <= ONE_THREAD_BYTES_MAX) return
+    this.#threads = startThreads(this.size, this.size)
+    few.pool.then((pool) => pool.destroy()).catch(() => undefined)
   }
 
   async close(): Promise<void> {
     const threads = this.#threads
     this.#threads = undefined
-    await (await threads)?.destroy()
+    await (await threads?.pool)?.destroy()
   }
 
   async #run(name: string, job: object, ...handedOver: (ArrayBufferLike | undefined)[]): Promise<unknown> {
     this.#threads ??= startThreads(this.size, 1)
-    return (await this.#threads).run(job, {
+    return (await this.#threads.pool).run(job, {
       name,
       transferList: handedOver.filter((buffer) => buffer instanceof ArrayBuffer),
     })
@@ -93,26 +112,33 @@ function sizeByDefault(): number {
   return Math.max(2, availableParallelism())
 }
 
-let prepared: Promise<Piscina> | undefined
+let prepared: Threads | undefined
 
 /**
  * Starts threads for the crew that will be prepared, before anything else is loaded: they take as long as the rest of a command
  * until it can use them. They keep no process alive.
+ * @param count  one, if there may be little to do; then the crew has to be told what to expect
  */
-export function prepareThreads(): void {
-  prepared ??= startThreads(sizeByDefault(), sizeByDefault())
-  prepared.catch(() => undefined)
+export function prepareThreads(count = sizeByDefault()): void {
+  prepared ??= startThreads(count, count)
 }
 
-function takePrepared(size: number): Promise<Piscina> | undefined {
+function takePrepared(size: number): Threads | undefined {
   if (size !== sizeByDefault()) return undefined
   const threads = prepared
   prepared = undefined
   return threads
 }
 
+function startThreads(count: number, atOnce: number): Threads {
+  const pool = startPool(count, atOnce)
+  // Whoever gives it a job hears of a failure.
+  pool.catch(() => undefined)
+  return { count, pool }
+}
+
 /** Commands that need no threads do not load what starts them, either. */
-async function startThreads(size: number, atOnce: number): Promise<Piscina> {
+async function startPool(size: number, atOnce: number): Promise<Piscina> {
   const { Piscina } = await import('piscina')
   return new Piscina({
     filename: workerFile(),

@@ -19,6 +19,8 @@ import { type PickJob, runPick } from './pick.js'
 export class InlineCrew implements Crew {
   readonly size = 1
 
+  expect(): void {}
+
   cut(job: CutJob): Promise<CutResult> {
     return Promise.resolve().then(() => runCut(job))
   }

@@ -72,6 +72,7 @@ function crewInTurns(turn: () => Promise<void>): Crew {
   const inner = new InlineCrew()
   return {
     size: 2,
+    expect: () => undefined,
     cut: async (job) => turn().then(() => inner.cut(job)),
     hash: async (job) => turn().then(() => inner.hash(job)),
     encode: async (job) => turn().then(() => inner.encode(job)),

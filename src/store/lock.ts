@@ -32,12 +32,14 @@ const heldHere = new Set<RepositoryLock>()
  * also reaches those in other containers. Where one is not to be had, the other does; where neither is, we refuse.
  *
  * @param command  what this process does, shown to others: `everfold serve`.
- * @throws REPOSITORY_LOCKED with `details.holder`; REPOSITORY_NOT_FOUND; STORE_FAILED if this system cannot lock.
+ * @param known  Is it a repository? Until that is known nothing is written to the folder; if it is not, it is let go.
+ * @throws what `known` throws; REPOSITORY_LOCKED with `details.holder`; REPOSITORY_NOT_FOUND; STORE_FAILED if this system cannot lock.
  */
 export async function lockRepository(
   path: string,
   command: string,
   environment: Environment = realEnvironment,
+  known: Promise<unknown> = Promise.resolve(),
 ): Promise<RepositoryLock> {
   const root = resolve(path)
   const held: (() => Promise<void>)[] = []
@@ -53,6 +55,7 @@ export async function lockRepository(
       else reasons.push(attempt.reason)
     }
     if (held.length === 0) throw cannotLock(root, reasons)
+    await known
   } catch (error) {
     await release()
     if (systemErrorCode(error) === 'ENOENT') throw folderMissing(root, error)

@@ -84,7 +84,8 @@ export async function openBucket(location: S3Location, options: OpenStoreOptions
   const opened = new Date()
   const bucket = await connectStore(location, options.s3)
   const store = new CachingStore(bucket)
-  const lock: OpenedStore['lock'] = async ({ id, objectLock }, command) => {
+  const lock: OpenedStore['lock'] = async (repository, command) => {
+    const { id, objectLock } = await repository
     const folder = await makeCacheFolder(id, placeName(location, options.s3?.endpoint), options.cacheFolder)
     bucket.lockTerms = objectLock && lockTerms(objectLock.days)
     const releasing: (() => Promise<void>)[] = []

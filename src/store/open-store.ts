@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { realEnvironment } from '../environment.js'
 import { EverfoldError } from '../errors.js'
 import type { Archive } from './archive.js'
 import { LocalStore } from './local-store.js'
@@ -17,10 +18,11 @@ export interface OpenedStore {
   /** What was asked of it, where that is counted. */
   readonly traffic?: Traffic
   /**
+   * @param repository  what is in the store, which may be being found out yet
    * @param command  what this process does, shown to whoever finds the repository taken
-   * @throws REPOSITORY_LOCKED, STORE_FAILED
+   * @throws what `repository` throws; REPOSITORY_LOCKED, STORE_FAILED
    */
-  lock(repository: KnownRepository, command: string): Promise<HeldStore>
+  lock(repository: Promise<KnownRepository>, command: string): Promise<HeldStore>
 }
 
 /** What a repository says of itself. */
@@ -68,8 +70,8 @@ export async function openStore(location: string, options: OpenStoreOptions = {}
   const store = await LocalStore.open(location)
   return {
     store,
-    lock: async (_id, command) => {
-      const lock = await lockRepository(store.location, command)
+    lock: async (repository, command) => {
+      const lock = await lockRepository(store.location, command, realEnvironment, repository)
       return { indexFolder: join(store.location, 'index'), release: () => lock.release() }
     },
   }
