@@ -17,6 +17,9 @@ declare const CACHE_SHA256: string
 
 type Program = (require: NodeJS.Require, filename: string, dirname: string) => void
 
+// When nothing is left to do, the process ends at once. Node.js would take its heap apart first: 20 ms, and 50 of all cores together.
+process.once('beforeExit', () => process.exit())
+
 const path = join(import.meta.dirname, PROGRAM)
 const cachedData = codeCache(`${path}.cache`)
 // The build sees to it that all of it is ASCII.
