@@ -61,7 +61,8 @@ describe('a repository whose packs are archived', { timeout: 200_000 }, () => {
       EVERFOLD_REPO: `s3://${bucket}/${prefix}`,
       AWS_ENDPOINT_URL_S3: proxy.url,
     })
-    disk = random.next(40 * MIB)
+    // Three packs.
+    disk = random.next(56 * MIB)
     await at.write('vda.raw', disk)
     await at.ok('backup', 'web', 'vda=vda.raw')
     recalls.length = 0
