@@ -202,7 +202,7 @@ describe('a repository behind a bad line', () => {
       expect(message).toMatch(/It was tried for \d+ s\. Check that the service is up/)
       proxy.fault = undefined
       const again = await at.ok('backup', 'web', 'vda=vda.raw')
-      expect(again.storedBytes).toBeLessThan(45 * MIB)
+      expect(again.storedBytes).toBeLessThan(42 * MIB)
       await at.expectDisk('web', 'latest', disk)
       await at.remove()
     },

@@ -1,7 +1,7 @@
 import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
 import type { ByteExtents } from '../feed/byte-extents.js'
-import type { DiskSource } from '../feed/disk-source.js'
+import { bytesToRead, type DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { indexToCome } from '../index/index-to-come.js'
 import { checkName, checkNote } from '../names.js'
@@ -64,11 +64,6 @@ function bytesOf({ ranges }: DiskPlan): number {
   return ranges.reduce((sum, range) => sum + range.length, 0)
 }
 
-/** About as many as will be read. */
-function expectedBytes({ source, changed }: DiskBackup): number {
-  return changed === undefined ? source.sizeBytes : changed.lengths.reduce((sum, length) => sum + length, 0)
-}
-
 async function fillPlan(
   { config: { chunkSize }, crew, batchBytes }: Repository,
   ingest: Ingest,
@@ -100,16 +95,16 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
   const pins = repository.pins.begin()
-  const totalBytes = wanted.reduce((sum, disk) => sum + expectedBytes(disk), 0)
-  repository.crew.expect(totalBytes)
-  const ingest = openIngest(repository, indexToCome(opening), pins, { totalBytes })
+  const expectedBytes = bytesToRead(wanted)
+  repository.crew.expect(expectedBytes)
+  const ingest = openIngest(repository, indexToCome(opening), pins, { totalBytes: expectedBytes })
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
-    const plannedBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
+    const totalBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
     let readBytes = 0
     for (const plan of plans) {
-      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, plannedBytes))
+      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, totalBytes))
       readBytes += bytesOf(plan)
     }
     for (const plan of plans) await plan.request.source.checkUnchanged()

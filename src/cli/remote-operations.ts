@@ -5,6 +5,7 @@ import {
   type JobRequest,
   type RemoteDisk,
 } from '../client/everfold-client.js'
+import { bytesToRead } from '../feed/disk-source.js'
 import type { RebuildResult } from '../index/rebuild.js'
 import type { GcResult } from '../merge/gc.js'
 import type { Statistics } from '../merge/statistics.js'
@@ -13,7 +14,7 @@ import type { DiskTarget } from '../restore/restore.js'
 import type { VerifyResult } from '../restore/verify.js'
 import { tellHealed } from './healed.js'
 import { abortedBySignals } from './interrupted.js'
-import type { BackupWork, OnProgress, OpenedDisk, OpenedPoint, Operations, WantedDisk } from './operations.js'
+import type { OnProgress, OpenedDisk, OpenedPoint, Operations, WantedDisk } from './operations.js'
 import { sendPieces } from './send-pieces.js'
 
 /** What commands do, through the service that the options name. */
@@ -32,7 +33,7 @@ export function remoteOperations(client: EverfoldClient): Operations {
       abortedBySignals(async (signal) => {
         const workers = new ThreadCrew()
         workers.prepare()
-        workers.expect(bytesOf(work))
+        workers.expect(bytesToRead(work.disks))
         try {
           const { healedChunks, ...outcome } = await client.backUp({
             ...work,
@@ -169,12 +170,4 @@ async function writeDisk(
     await target.write(bytes, offset)
     advance(bytes.length)
   }
-}
-
-/** Bytes of the disks that are going to be read, at most. */
-function bytesOf({ disks }: BackupWork): number {
-  let bytes = 0
-  for (const { changed, source } of disks)
-    bytes += changed?.lengths.reduce((sum, length) => sum + length, 0) ?? source.sizeBytes
-  return bytes
 }

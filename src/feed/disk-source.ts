@@ -1,5 +1,6 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
+import { type ByteExtents, totalBytes } from './byte-extents.js'
 
 /** A disk that is read for a backup. */
 export interface DiskSource {
@@ -13,6 +14,16 @@ export interface DiskSource {
   /** Is it as large as it was? To be asked at the end of a backup. @throws SOURCE_CHANGED */
   checkUnchanged(): Promise<void>
   close(): Promise<void>
+}
+
+/** Bytes of these disks that are going to be read, at most: what `changed` names, or all of a disk. */
+export function bytesToRead(
+  disks: readonly { readonly source: DiskSource; readonly changed: ByteExtents | undefined }[],
+): number {
+  let bytes = 0
+  for (const { source, changed } of disks)
+    bytes += changed === undefined ? source.sizeBytes : totalBytes(changed)
+  return bytes
 }
 
 const SECTOR_BYTES = 512

@@ -1,6 +1,6 @@
-import { readSync } from 'node:fs'
 import { isZero } from '../chunker/zero.js'
 import { hashMatches, scratch } from './jobs.js'
+import { readWhole } from './read-whole.js'
 
 /** Compare chunks of a disk that lie one after the other, each with what is expected there. */
 export interface CompareJob {
@@ -64,17 +64,7 @@ function windowFrom(lengths: Uint32Array, first: number): { end: number; bytes: 
 
 function readWindow({ descriptor, offset }: OpenFile, from: number, length: number): Uint8Array | undefined {
   const window = scratch('gather', length).subarray(0, length)
-  try {
-    for (let done = 0; done < length; ) {
-      const count = readSync(descriptor, window, done, length - done, offset + from + done)
-      if (count === 0) return undefined
-      done += count
-    }
-    return window
-  } catch {
-    // Whoever opened it reads it once more, and says what is wrong.
-    return undefined
-  }
+  return readWhole(descriptor, window, offset + from) ? window : undefined
 }
 
 function isAsExpected(chunk: Uint8Array, expected: number, hashes: Uint8Array, index: number): boolean {

@@ -1,7 +1,7 @@
-import { readSync } from 'node:fs'
 import { copyBytes } from '../copy-bytes.js'
 import { bytesToOpen, hashMatches, open, scratch } from './jobs.js'
 import { CODEC_RAW } from './pack-format.js'
+import { readWhole } from './read-whole.js'
 
 /*
  * Picks: small reads, several in one message, of files that are open in this process. The thread reads the frame, decompresses it up to the last
@@ -76,18 +76,4 @@ function readPick(
   }
   copyBytes(new Uint8Array(room), target, plain.subarray(from, from + length))
   return true
-}
-
-/** @returns false if the file ends before, or cannot be read: whoever asked reads it again another way, and hears why */
-function readWhole(file: number, into: Uint8Array, offset: number): boolean {
-  try {
-    for (let filled = 0; filled < into.length; ) {
-      const bytesRead = readSync(file, into, filled, into.length - filled, offset + filled)
-      if (bytesRead === 0) return false
-      filled += bytesRead
-    }
-    return true
-  } catch {
-    return false
-  }
 }
