@@ -6,6 +6,12 @@ import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 /** Plain bytes of decoded frames that are kept in memory for all readers of a repository. */
 export const FRAME_CACHE_BYTES_MAX = 64 * 1024 * 1024
 
+/**
+ * Lately: since then less than this share of what the cache holds was touched. Small reads at random seldom come back that soon, and when they do, whole
+ * frames of theirs are no use: with all of the cache, one read in ten of a disk of 1 GiB decoded one.
+ */
+const LATELY_SHARE = 0.25
+
 /** A read of less than this share of a frame gets just its chunks decoded, unless the frame was asked for lately. */
 const SMALL_SHARE = 0.5
 
@@ -86,7 +92,7 @@ export class FrameCache {
     this.#touched.set(name, plainBytes)
     this.#touchedBytes += plainBytes
     for (const [oldest, bytes] of this.#touched) {
-      if (this.#touchedBytes <= this.#bytesMax) break
+      if (this.#touchedBytes <= this.#bytesMax * LATELY_SHARE) break
       this.#touched.delete(oldest)
       this.#touchedBytes -= bytes
     }
