@@ -64,14 +64,16 @@ export class QuickReads {
   async read(part: FramePart, target: number): Promise<boolean> {
     const numbers = numbersOf(part, target)
     if (numbers === undefined) return false
-    const held = await this.#store.hold?.(part.directory.key)
+    const holding = this.#store.hold?.(part.directory.key)
+    const held = holding instanceof Promise ? await holding : holding
     if (held === undefined) return false
     numbers[0] = held.fd
     const good = await new Promise<boolean>((settle) => {
       this.#waiting.push({ held, numbers, directory: part.directory, firstChunk: part.chunk, settle })
       this.#schedule()
     })
-    await held.release()
+    const closing = held.release()
+    if (closing !== undefined) await closing
     if (good) this.#done++
     return good
   }

@@ -118,12 +118,23 @@ export class DiskReader {
     const place = parts && this.#repository.quickReads.take(length)
     if (parts === undefined || place === undefined)
       return { bytes: await this.read(offset, length), release: nothingToRelease }
-    const filling = parts.map((part) => this.#fill(part, place, part.offset - offset))
+    try {
+      const [part] = parts
+      if (part !== undefined && parts.length === 1) await this.#fill(part, place, 0)
+      else await this.#fillAll(parts, place, offset)
+      return place
+    } catch (error) {
+      // Only now: threads have written to it until here.
+      place.release()
+      throw error
+    }
+  }
+
+  /** Rejects when nothing is written to the place any more. @throws as {@link read} */
+  async #fillAll(parts: readonly Part[], place: Place, origin: number): Promise<void> {
+    const filling = parts.map((part) => this.#fill(part, place, part.offset - origin))
     const failed = (await Promise.allSettled(filling)).find((result) => result.status === 'rejected')
-    if (failed === undefined) return place
-    // Only now: threads have written to it until here.
-    place.release()
-    throw failed.reason
+    if (failed !== undefined) throw failed.reason
   }
 
   /** Puts a part to byte `at` of a place. @throws as {@link read} */

@@ -4,13 +4,15 @@ import type { Logger } from 'pino'
 import { EverfoldError } from '../errors.js'
 import { checkName } from '../names.js'
 import { ACCESS, requireMachine } from './access.js'
-import { readBody } from './body.js'
+import { hasBody, readBody } from './body.js'
+import { type DiskParams, DiskPaths } from './disk-path.js'
 import type { Pace } from './limits/pace.js'
 import { untilClosed } from './limits/places.js'
 import { Login } from './login.js'
 import { PROBLEM_TYPE, type Problem, problemOf } from './problem.js'
 import type { Answer, Facts, Route } from './route.js'
 import { ROUTES } from './routes.js'
+import { readDisk } from './routes-disk.js'
 import type { Service } from './service.js'
 import type { TokenInfo } from './token-book.js'
 
@@ -105,21 +107,21 @@ export async function makeApp(service: Service): Promise<App> {
   app.use((error: unknown, request: Request, response: Response, _next: NextFunction) =>
     fail(error, request, response),
   )
-  const disk = ROUTES.find((route) => route.name === 'readDisk')
+  const disks = new DiskPaths()
+  const readOne = async (params: DiskParams, request: Request, response: Response): Promise<void> => {
+    const visit = enter(request, response)
+    await admit(visit, request, response)
+    visit.route = readDisk.name
+    await answerDisk(service, params, visit, request, response)
+  }
   const listener: RequestListener = (incoming, outgoing) => {
-    const params = diskIn(incoming)
-    if (disk === undefined || params === undefined) {
+    const params = disks.paramsOf(incoming)
+    if (params === undefined) {
       app(incoming, outgoing)
       return
     }
-    const { request, response } = asExpress(incoming, outgoing, params)
-    const run = async (): Promise<void> => {
-      const visit = enter(request, response)
-      await admit(visit, request, response)
-      visit.route = disk.name
-      await answer(service, disk, visit, request, response)
-    }
-    run()
+    const { request, response } = asExpress(incoming, outgoing)
+    readOne(params, request, response)
       .catch((error: unknown) => fail(error, request, response))
       .catch((error: unknown) => {
         service.log.error({ err: error }, 'an answer could not be given')
@@ -129,37 +131,16 @@ export async function makeApp(service: Service): Promise<App> {
   return { listener, messages: messagesOf(app) }
 }
 
-const DISK_PATH = /^\/v1\/machines\/([^/?#]+)\/points\/([^/?#]+)\/disks\/([^/?#]+)\/raw$/
-
-/**
- * What a request reads, if that is a disk: it is done thousands of times a second, and then Express takes as long to find the way to the route as
- * the route does to answer. Everything else, and what is not well-formed, goes by Express.
- */
-function diskIn({ method, url = '' }: IncomingMessage): Readonly<Record<string, string>> | undefined {
-  if (method !== 'GET') return undefined
-  const [, machine, point, disk] = DISK_PATH.exec(url) ?? []
-  if (machine === undefined || point === undefined || disk === undefined) return undefined
-  try {
-    return {
-      machine: decodeURIComponent(machine),
-      point: decodeURIComponent(point),
-      disk: decodeURIComponent(disk),
-    }
-  } catch {
-    return undefined
-  }
-}
-
 /** As Express makes them ready, before it looks for the route. */
 function asExpress(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  params: Readonly<Record<string, string>>,
 ): { readonly request: Request; readonly response: Response } {
   // They are: see messagesOf.
   const request = incoming as Request
   const response = outgoing as Response
-  Object.assign(request, { res: response, originalUrl: request.url, params })
+  request.res = response
+  request.originalUrl = request.url
   return { request, response }
 }
 
@@ -190,8 +171,9 @@ function visitOf(visits: WeakMap<Request, Visit>, request: Request): Visit {
 function begin(service: Service, request: Request, response: Response, id: string): Visit {
   const visit: Visit = { id, log: service.log, facts: {}, route: 'none', token: undefined }
   const startMs = performance.now()
-  response.set({ 'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store' })
-  if (service.isStopping()) response.set('Connection', 'close')
+  response.setHeader('X-Content-Type-Options', 'nosniff')
+  response.setHeader('Cache-Control', 'no-store')
+  if (service.isStopping()) response.setHeader('Connection', 'close')
   response.once('close', () => {
     const ms = Math.round(performance.now() - startMs)
     service.metrics.observe(visit.route, methodLabel(request.method), response.statusCode, ms / 1000)
@@ -206,8 +188,8 @@ function begin(service: Service, request: Request, response: Response, id: strin
       ...visit.facts,
       ...(response.writableFinished ? {} : { cut: true }),
     }
-    if (QUIET.includes(visit.route) && response.statusCode < 400) service.log.debug(line, 'request')
-    else service.log.info(line, 'request')
+    if (QUIET.includes(visit.route) && response.statusCode < 400) service.requestLog.debug(line, 'request')
+    else service.requestLog.info(line, 'request')
   })
   return visit
 }
@@ -240,6 +222,34 @@ async function answer(
   const result = await route.run(service, call)
   await audit(service, visit, request, result === 'sent' ? response.statusCode : statusOf(result))
   await send(result, pace, response)
+}
+
+/** As {@link answer}, of a disk whose address was checked already. */
+async function answerDisk(
+  service: Service,
+  params: DiskParams,
+  visit: Visit,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const { facts, token } = visit
+  facts.machine = params.machine
+  facts.point = params.point
+  facts.disk = params.disk
+  checkAccess(readDisk, token, params.machine)
+  if (hasBody(request)) await readBody(request, false, 0)
+  const pace = service.limits.pace(token, () => response.closed)
+  await readDisk.handle(service, {
+    params,
+    query: {},
+    body: undefined,
+    token,
+    pace,
+    request,
+    response,
+    facts,
+  })
+  await audit(service, visit, request, response.statusCode)
 }
 
 function audit(

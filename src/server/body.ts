@@ -19,8 +19,7 @@ export async function readBody(
   bytesMax: number,
 ): Promise<unknown> {
   const { headers } = request
-  const has = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-  if (!has) {
+  if (!hasBody(request)) {
     if (!wanted) return undefined
     throw new EverfoldError('ARGUMENT_INVALID', 'This needs a body: a JSON object.')
   }
@@ -33,6 +32,10 @@ export async function readBody(
     )
   if (Number(headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax)
   return parseJson(await inTime(collect(request, bytesMax)))
+}
+
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T> {

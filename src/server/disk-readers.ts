@@ -60,7 +60,8 @@ export class DiskReaders {
       end: () => {
         entry.users--
         entry.idleSinceMs = this.#repository.environment.monotonicMs()
-        if (entry.users === 0 && this.#entries.get(name) !== entry) closeWhenOpen(entry)
+        if (entry.users > 0) return Promise.resolve()
+        if (this.#entries.get(name) !== entry) closeWhenOpen(entry)
         return this.#trim()
       },
     }

@@ -73,9 +73,14 @@ export interface Route {
   run(service: Service, call: Call<unknown, unknown, unknown>): Promise<Answer>
 }
 
+/** A route that can also be given parts that were checked already. */
+export interface TypedRoute<P, Q, B> extends Route {
+  readonly handle: (service: Service, call: Call<P, Q, B>) => Promise<Answer>
+}
+
 export function route<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType>(
   definition: Definition<P, Q, B>,
-): Route {
+): TypedRoute<z.output<P>, z.output<Q>, z.output<B>> {
   const { params, query, body, handle } = definition
   return {
     ...definition,

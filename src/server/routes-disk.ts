@@ -22,7 +22,7 @@ import type { TokenInfo } from './token-book.js'
 /** Ranges up to this size are read before the answer begins, so that damage is answered as a problem. Bytes. */
 export const SMALL_READ_BYTES = 1024 * 1024
 
-const readDisk = route({
+export const readDisk = route({
   name: 'readDisk',
   method: 'get',
   path: '/v1/machines/{machine}/points/{point}/disks/{disk}/raw',
@@ -44,19 +44,16 @@ const readDisk = route({
   },
   handle: async (service, { params, token, pace, request, response, facts }) => {
     const { repository, readers } = service
-    const head = await repository.chains.get(params.machine)
+    const head = repository.chains.atHand(params.machine) ?? (await repository.chains.get(params.machine))
     // From here to the reader nothing is waited for: the head is known to be the truth for just this turn.
     const { point, index } = findPointOf(head, params.point)
     const { sizeBytes } = diskOf(params.machine, point, params.disk)
     facts.point = point.id
-    const etag = etagOf(repository.config.id, params.machine, point, params.disk)
-    const lastModified = new Date(point.createdAt).toUTCString()
-    response.set({
-      'Accept-Ranges': 'bytes',
-      ETag: etag,
-      'Last-Modified': lastModified,
-      'Cache-Control': 'private, no-cache, no-transform',
-    })
+    const { etag, lastModified } = validatorsOf(repository.config.id, params.machine, point, params.disk)
+    response.setHeader('Accept-Ranges', 'bytes')
+    response.setHeader('ETag', etag)
+    response.setHeader('Last-Modified', lastModified)
+    response.setHeader('Cache-Control', 'private, no-cache, no-transform')
     if (tagMatches(request.headers['if-none-match'], etag)) {
       response.status(304).end()
       return 'sent'
@@ -94,19 +91,26 @@ const readDisk = route({
   },
 })
 
+interface Validators {
+  readonly etag: string
+  readonly lastModified: string
+}
+
 /** By point and disk: asked for with each of many small reads. */
-const etags = new WeakMap<PointState, Map<string, string>>()
+const validators = new WeakMap<PointState, Map<string, Validators>>()
 
 /** What a point's disk held never changes, however it is stored by now. */
-function etagOf(repository: string, machine: string, point: PointState, disk: string): string {
-  const ofPoint = etags.get(point) ?? new Map<string, string>()
-  etags.set(point, ofPoint)
-  const known = ofPoint.get(disk)
+function validatorsOf(repository: string, machine: string, point: PointState, disk: string): Validators {
+  const known = validators.get(point)?.get(disk)
   if (known !== undefined) return known
   const identity = JSON.stringify([repository, machine, point.id, point.createdAt, disk])
-  const etag = `"${createHash('sha256').update(identity).digest('hex').slice(0, 40)}"`
-  ofPoint.set(disk, etag)
-  return etag
+  const made = {
+    etag: `"${createHash('sha256').update(identity).digest('hex').slice(0, 40)}"`,
+    lastModified: new Date(point.createdAt).toUTCString(),
+  }
+  const ofPoint = validators.get(point) ?? new Map<string, Validators>()
+  validators.set(point, ofPoint.set(disk, made))
+  return made
 }
 
 /** Takes one of the places for disks that are being sent, each of which holds some MiB, until all is sent. @throws TOO_MANY_REQUESTS */
@@ -136,7 +140,7 @@ async function send(
   begin: () => void,
 ): Promise<void> {
   if (length <= SMALL_READ_BYTES) {
-    await pace.out(length)
+    if (pace.limitsOut) await pace.out(length)
     const { bytes, release } = await reader.lend(offset, length)
     // By then the system has all of it, or nobody is going to.
     untilClosed(response, release)

@@ -21,6 +21,7 @@ import { limitConnections } from './limits/connections.js'
 import { Limits, SHARE_OF_ONE } from './limits/limits.js'
 import { Quotas } from './limits/quotas.js'
 import type { Listen } from './listen.js'
+import { openLogs } from './log.js'
 import { Metrics } from './metrics.js'
 import { PROBLEM_TYPE, problemOf } from './problem.js'
 import type { Service } from './service.js'
@@ -73,12 +74,7 @@ export function loadAhead(): void {
  */
 export async function serve(repository: Repository, options: ServeOptions): Promise<RunningService> {
   const { config = {} } = options
-  const { default: pino } = await import('pino')
-  // Synchronous: a line that was written is not lost, whatever happens next.
-  const log = pino(
-    { level: config.log?.level ?? 'info', base: null },
-    pino.destination({ dest: 2, sync: true }),
-  )
+  const { log, often, close: closeLogs } = await openLogs(config.log?.level ?? 'info')
   const { book, state } = await TokenBook.open(repository.store, repository.environment)
   if (state === 'damaged')
     log.warn('the newest list of tokens is damaged: none of the tokens made so far holds any more')
@@ -108,6 +104,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
       audit.event('retention', { machine, removed }),
     ),
     log,
+    requestLog: often,
     isStopping: () => stopping,
   }
   const { server, cutAll } = await makeServer(await makeApp(service), options.tls, config)
@@ -150,6 +147,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
           await audit.event('stop', {})
           await auditLog.close()
           log.info('stopped')
+          closeLogs()
         },
       )
       await stopped

@@ -25,6 +25,8 @@ export interface Service {
   readonly sessions: Sessions
   readonly afterCommit: AfterCommit
   readonly log: Logger
+  /** For a line with each request: see log.ts. */
+  readonly requestLog: Logger
   /** The service is on its way out: no new work. */
   readonly isStopping: () => boolean
 }

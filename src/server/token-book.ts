@@ -40,6 +40,8 @@ export class TokenBook {
   readonly #environment: Environment
   readonly #changing = new KeyedMutex()
   #tokens: ReadonlyMap<string, StoredToken> = new Map()
+  /** As they are shown: one object each, for each of many requests. */
+  readonly #infos = new WeakMap<StoredToken, TokenInfo>()
   #next = 0
 
   private constructor(store: StoreWriter, environment: Environment) {
@@ -70,7 +72,11 @@ export class TokenBook {
     if (!sameHash(hashOf(token), stored?.sha256 ?? NO_HASH) || stored === undefined) return undefined
     const { expiresAt } = stored
     if (expiresAt !== undefined && Date.parse(expiresAt) <= this.#environment.now()) return undefined
-    return infoOf(stored)
+    const known = this.#infos.get(stored)
+    if (known !== undefined) return known
+    const info = infoOf(stored)
+    this.#infos.set(stored, info)
+    return info
   }
 
   /** Durable when it resolves. @throws ARGUMENT_INVALID, NAME_INVALID, CONFLICT, STORE_FULL, STORE_FAILED */

@@ -49,7 +49,7 @@ const RUN_ID = /^[0-9a-f]{16,64}$/u
 
 /** @throws AssertionError unless `key` is ASCII of at most 900 bytes, without empty or dot components. */
 export function assertKey(key: string): void {
-  assert(isKey(key), `not a store key: ${JSON.stringify(key)}`)
+  if (!isKey(key)) assert.fail(`not a store key: ${JSON.stringify(key)}`)
 }
 
 /** Does `assertKey` accept it? For what is found in a folder or bucket, where anybody may have put things. */

@@ -15,7 +15,7 @@ import { assertKey, assertPrefix } from './keys.js'
 import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-errors.js'
 import { fileSize, fillBytes, listFolder, readBytes } from './local-reads.js'
 import { LocalWriter } from './local-writer.js'
-import { OpenFiles } from './open-files.js'
+import { type HeldFile, OpenFiles } from './open-files.js'
 import type { HeldObject, Store, StoredObject } from './store.js'
 
 /** Packs kept open for the next read. */
@@ -95,9 +95,17 @@ export class LocalStore implements Store {
     })
   }
 
-  async hold(key: string): Promise<HeldObject | undefined> {
+  hold(key: string): HeldObject | Promise<HeldObject | undefined> {
+    if (this.#closed) return Promise.resolve(undefined)
+    const held = this.#openFiles.hold(this.#path(key))
+    if (!(held instanceof Promise) && held.file.fd !== undefined)
+      return { fd: held.file.fd, release: held.release }
+    return this.#holdOnceOpen(held)
+  }
+
+  async #holdOnceOpen(opening: HeldFile | Promise<HeldFile>): Promise<HeldObject | undefined> {
     try {
-      const held = await this.#openFiles.hold(this.#path(key))
+      const held = await opening
       const { fd } = held.file
       if (fd !== undefined) return { fd, release: held.release }
       await held.release()

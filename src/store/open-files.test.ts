@@ -28,3 +28,15 @@ it('keeps a file open that is held, though it is removed and others come', async
   await expect(files.hold(path('a'))).rejects.toMatchObject({ code: 'ENOENT' })
   await files.close()
 })
+
+it('gives a file at once that is open, and closes it when it is given back after it was removed', async () => {
+  const files = new OpenFiles(realFileSystem, 2)
+  const first = await files.hold(path('a'))
+  const again = files.hold(path('a'))
+  if (again instanceof Promise) throw new Error('it was open')
+  await files.drop(path('a'))
+  expect(first.release()).toBeUndefined()
+  await again.release()
+  await expect(again.file.read(Buffer.alloc(1), 0, 1, 0)).rejects.toThrow()
+  await files.close()
+})

@@ -2,6 +2,8 @@ import type { FileSystem, OpenFile } from './file-system.js'
 
 interface Entry {
   readonly file: Promise<OpenFile>
+  /** The same, once it is open. */
+  opened: OpenFile | undefined
   users: number
   /** No longer in the cache: the last user closes it. */
   dropped: boolean
@@ -10,7 +12,8 @@ interface Entry {
 /** A file that is in use until it is released. */
 export interface HeldFile {
   readonly file: OpenFile
-  readonly release: () => Promise<void>
+  /** Once. @returns undefined if there is nothing to wait for */
+  readonly release: () => Promise<void> | undefined
 }
 
 /**
@@ -43,13 +46,22 @@ export class OpenFiles {
     }
   }
 
-  /** An open file that stays open until it is released, once. @throws what opening throws */
-  async hold(path: string): Promise<HeldFile> {
+  /** An open file that stays open until it is released; at once if it is open already. @throws what opening throws */
+  hold(path: string): HeldFile | Promise<HeldFile> {
     const entry = this.#take(path)
+    const { opened } = entry
+    return opened === undefined ? this.#holdOnceOpen(path, entry) : this.#held(entry, opened)
+  }
+
+  #held(entry: Entry, file: OpenFile): HeldFile {
+    return { file, release: () => this.#leave(entry) }
+  }
+
+  async #holdOnceOpen(path: string, entry: Entry): Promise<HeldFile> {
     try {
       const file = await entry.file
       if (this.#entries.size > this.#idleMax) await this.#evict()
-      return { file, release: () => this.#leave(entry) }
+      return this.#held(entry, file)
     } catch (error) {
       this.#spoil(path, entry)
       await this.#leave(entry)
@@ -84,13 +96,20 @@ export class OpenFiles {
     entry.dropped = true
   }
 
-  async #leave(entry: Entry): Promise<void> {
+  #leave(entry: Entry): Promise<void> | undefined {
     entry.users--
-    if (entry.dropped && entry.users === 0) await close(entry)
+    return entry.dropped && entry.users === 0 ? close(entry) : undefined
   }
 
   #open(path: string): Entry {
-    return { file: this.#fileSystem.open(path, 'read'), users: 0, dropped: false }
+    const file = this.#fileSystem.open(path, 'read')
+    const entry: Entry = { file, opened: undefined, users: 0, dropped: false }
+    file.then(
+      (opened) => (entry.opened = opened),
+      // Whoever waits for it hears of it.
+      () => undefined,
+    )
+    return entry
   }
 
   async #evict(): Promise<void> {

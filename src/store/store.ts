@@ -54,16 +54,16 @@ export interface StoreReader {
   /**
    * Of stores whose objects are files: one that stays open until it is released, so that any thread of this process can read from it.
    * What is read so has to be checked; where anything is wrong with it, {@link read} says what.
-   * @returns undefined if there is no such file, for whatever reason
+   * @returns at once if the file is open already; undefined if there is no such file, for whatever reason
    */
-  hold?(key: string): Promise<HeldObject | undefined>
+  hold?(key: string): HeldObject | Promise<HeldObject | undefined>
 }
 
 export interface HeldObject {
   /** The descriptor of the file. */
   readonly fd: number
-  /** Once. */
-  readonly release: () => Promise<void>
+  /** Once. @returns undefined if there is nothing to wait for */
+  readonly release: () => Promise<void> | undefined
 }
 
 export interface StoredObject {

@@ -18,6 +18,9 @@ export const SHARE_OF_ONE = 0.75
 /** Tokens whose rates are remembered. */
 const TOKENS_REMEMBERED_MAX = 1000
 
+/** The pace where no rate is set. */
+const UNLIMITED = new Pace({ in: [], out: [] }, '', () => false)
+
 type Kind = 'requests' | 'reads' | 'uploads'
 
 /** What the service, and each token, may take at once and per second. */
@@ -79,6 +82,7 @@ export class Limits {
   /** The pace of one request. @param isGone  nobody waits for its answer any more */
   pace(token: TokenInfo | undefined, isGone: () => boolean): Pace {
     const own = token === undefined ? undefined : this.#ratesOfToken(token)
+    if (isFree(this.#rates) && (own === undefined || isFree(own))) return UNLIMITED
     const both = (direction: Direction): FairRate[] => [
       ...(own?.[direction] ?? []),
       ...this.#rates[direction],
@@ -107,4 +111,8 @@ export class Limits {
     }
     return { in: one('in'), out: one('out') }
   }
+}
+
+function isFree(rates: Rates): boolean {
+  return rates.in.length === 0 && rates.out.length === 0
 }

@@ -27,6 +27,11 @@ export class Pace {
     return this.#wait(this.#rates.in, bytes)
   }
 
+  /** Is there any rate at which answers go? Without one there is nothing to wait for. */
+  get limitsOut(): boolean {
+    return this.#rates.out.length > 0
+  }
+
   /** To be waited for before each piece of an answer. */
   out(bytes: number): Promise<void> {
     return this.#wait(this.#rates.out, bytes)
