@@ -1,5 +1,6 @@
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { cutFixed } from '../chunker/fixed.js'
+import { copyBytes } from '../copy-bytes.js'
 import type { IngestIndex } from '../index/index-to-come.js'
 import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
@@ -127,11 +128,6 @@ function cutOnGrid(batch: Batch, chunkSize: number): Promise<CutBatch> {
   return Promise.resolve({ plain: batch.plain, lengths, tail: NO_BYTES })
 }
 
-/** Memory that is kept for some bytes: shared memory all of it, however little of it they are. */
-function memoryOf({ buffer, length }: Uint8Array): number {
-  return buffer instanceof SharedArrayBuffer ? buffer.byteLength : length
-}
-
 /** Plain bytes of a batch, at most and by default: with half of it a full takes 4 % more CPU time, for twice the messages between threads. */
 export const BATCH_BYTES = 8 * 1024 * 1024
 const BATCH_BYTES_MIN = 2 * 1024 * 1024
@@ -164,6 +160,8 @@ export class Ingest {
   #builder = new PackBuilder()
   /** Memory that what is in the open pack takes, which may be more than its stored bytes. */
   #held = 0
+  /** Room that small batches of the open pack share, as far as it is used. */
+  #gathered: Uint8Array | undefined
   #failure: { readonly error: unknown } | undefined
 
   constructor(parts: IngestParts) {
@@ -322,6 +320,7 @@ export class Ingest {
     this.#room.leave(this.#occupant)
     this.#room.count(-this.#held)
     this.#held = 0
+    this.#gathered = undefined
     this.#builder = new PackBuilder()
   }
 
@@ -360,13 +359,12 @@ export class Ingest {
     if (chunks !== undefined) {
       const { lengths } = chunks
       if (!this.#builder.hasRoomFor(lengths.length)) await this.#closePack()
-      const result = this.#compact(await chunks.encoded)
+      const { result, held } = this.#compact(await chunks.encoded)
       if (this.#builder.chunkCount === 0) this.#pending.beginPack(decision.firstSerial)
       this.#builder.append(result, chunks.frameChunks, lengths, decision.newHashes())
       this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
       this.counts.newChunks += lengths.length
       this.#room.giveBack(result.plain)
-      const held = memoryOf(result.stored)
       this.#held += held
       this.#room.count(held)
     }
@@ -374,14 +372,28 @@ export class Ingest {
     await this.#closeFullPack()
   }
 
-  /** A pack of many small batches would keep much memory for little: those are copied. */
-  #compact(result: EncodeResult): EncodeResult {
+  /** A pack of many small batches would keep much memory for little: those are copied. @returns memory that is held for it, too */
+  #compact(result: EncodeResult): { readonly result: EncodeResult; readonly held: number } {
     const { stored } = result
     const room = stored.buffer
-    if (!(room instanceof SharedArrayBuffer) || stored.length >= room.byteLength / 4) return result
-    const copy = stored.slice()
+    if (!(room instanceof SharedArrayBuffer)) return { result, held: stored.length }
+    if (stored.length >= room.byteLength / 4) return { result, held: room.byteLength }
+    const { copy, held } = this.#gather(stored)
     this.#room.giveBack(room)
-    return { ...result, stored: copy }
+    return { result: { ...result, stored: copy }, held }
+  }
+
+  /** Copies side by side into a room that is used again: fresh memory for each is garbage that takes a tenth of this thread's time to collect. */
+  #gather(stored: Uint8Array): { readonly copy: Uint8Array; readonly held: number } {
+    const { buffer, length } = this.#gathered ?? NO_BYTES
+    const isNew = buffer.byteLength - length < stored.length
+    const room = isNew ? this.#room.takeStoredRoom?.() : buffer
+    if (room === undefined) return { copy: stored.slice(), held: stored.length }
+    const from = isNew ? 0 : length
+    const copy = new Uint8Array(room, from, stored.length)
+    copyBytes(copy, 0, stored)
+    this.#gathered = new Uint8Array(room, 0, from + stored.length)
+    return { copy, held: isNew ? room.byteLength : 0 }
   }
 
   async #closeFullPack(): Promise<void> {
@@ -422,6 +434,7 @@ export class Ingest {
     const held = this.#held
     this.#builder = new PackBuilder()
     this.#held = 0
+    this.#gathered = undefined
     const forget = this.#pending.endPack(builder.seal().directory)
     await this.#room.writes.enter()
     const write = async (): Promise<void> => {

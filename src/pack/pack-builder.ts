@@ -42,8 +42,10 @@ export class PackBuilder {
   }
 
   /** Shared memory that what was appended lies in: it can be used again once the pack is written. */
-  rooms(): readonly SharedArrayBuffer[] {
-    return this.#stored.map(({ buffer }) => buffer).filter((buffer) => buffer instanceof SharedArrayBuffer)
+  rooms(): Iterable<SharedArrayBuffer> {
+    const rooms = new Set<SharedArrayBuffer>()
+    for (const { buffer } of this.#stored) if (buffer instanceof SharedArrayBuffer) rooms.add(buffer)
+    return rooms
   }
 
   /** Is it time to close it? */
