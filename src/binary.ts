@@ -46,6 +46,12 @@ export class BinaryWriter {
 
   /** LEB128: seven bits a byte, least significant first; up to 2^53 - 1. */
   varint(value: number): void {
+    // Most are short. What is this small, V8 compiles into the loop that calls it.
+    if (value >= 0x80) this.#longVarint(value)
+    else this.u8(value)
+  }
+
+  #longVarint(value: number): void {
     let at = this.#grow(VARINT_BYTES_MAX)
     let rest = value
     // Bit operations take 31 bits, and are several times as fast.
@@ -76,13 +82,15 @@ export class BinaryWriter {
   #grow(count: number): number {
     const at = this.#length
     this.#length += count
-    if (this.#length > this.#bytes.length) {
-      const larger = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
-      larger.set(this.#bytes)
-      this.#bytes = larger
-      this.#view = new DataView(larger.buffer)
-    }
+    if (this.#length > this.#bytes.length) this.#enlarge()
     return at
+  }
+
+  #enlarge(): void {
+    const larger = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2))
+    larger.set(this.#bytes)
+    this.#bytes = larger
+    this.#view = new DataView(larger.buffer)
   }
 }
 
@@ -105,7 +113,10 @@ export class BinaryReader {
   }
 
   u8(): number {
-    return this.#bytes[this.#take(1)] ?? 0
+    const byte = this.#bytes[this.#at]
+    if (byte === undefined) throw endsEarly()
+    this.#at++
+    return byte
   }
 
   u16(): number {
@@ -125,8 +136,11 @@ export class BinaryReader {
 
   varint(): number {
     const first = this.u8()
-    if (first < 0x80) return first
-    let value = first & 0x7f
+    return first < 0x80 ? first : this.#longVarint(first & 0x7f)
+  }
+
+  #longVarint(first: number): number {
+    let value = first
     let scale = 0x80
     for (let length = 2; length <= VARINT_BYTES_MAX; length++) {
       const byte = this.u8()
@@ -143,6 +157,7 @@ export class BinaryReader {
 
   signedVarint(): number {
     const coded = this.varint()
+    if (coded <= 0x7fff_ffff) return (coded >>> 1) ^ -(coded & 1)
     return coded % 2 === 0 ? coded / 2 : -(coded + 1) / 2
   }
 
@@ -159,8 +174,12 @@ export class BinaryReader {
 
   #take(length: number): number {
     const at = this.#at
-    if (length < 0 || at + length > this.#bytes.length) throw new MalformedError('the bytes end too early')
+    if (length < 0 || at + length > this.#bytes.length) throw endsEarly()
     this.#at = at + length
     return at
   }
+}
+
+function endsEarly(): MalformedError {
+  return new MalformedError('the bytes end too early')
 }

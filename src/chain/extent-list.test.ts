@@ -62,10 +62,8 @@ describe('ExtentList', () => {
       fc.property(anyList, fc.array(fc.nat(DISK_BYTES), { maxLength: 5 }), (list, cuts) => {
         const borders = [0, ...cuts.sort((a, b) => a - b), DISK_BYTES]
         const out = new ExtentList(list.stride, list.packs)
-        for (const [n, end] of borders.slice(1).entries()) {
-          const part = list.slice(borders[n]!, end)
-          for (let i = 0; i < part.length; i++) out.appendPart(part, i, part.startOf(i), part.endOf(i))
-        }
+        for (const [n, end] of borders.slice(1).entries()) out.appendAll(list.slice(borders[n]!, end))
+        expect(complaintAbout(out)).toBeUndefined()
         expect(modelOf(out)).toEqual(modelOf(list))
         expect(out.length).toBe(list.length)
       }),
@@ -112,6 +110,24 @@ describe('ExtentList', () => {
     }).toThrow(RangeError)
   })
 
+  it('takes some extents of another list, and none of those before and after', () => {
+    fc.assert(
+      fc.property(anyList, fc.nat(12), fc.nat(12), (list, a, b) => {
+        const [from, to] = [Math.min(a, b, list.length), Math.min(Math.max(a, b), list.length)]
+        const out = new ExtentList(list.stride, list.packs, 1)
+        out.appendAll(list, from, to)
+        const part = from < to ? list.slice(list.startOf(from), list.endOf(to - 1)) : []
+        expect(out.length).toBe(part.length)
+        if (part instanceof ExtentList) expect(modelOf(out)).toEqual(modelOf(part))
+        if (out.length > 0)
+          expect(() => {
+            out.appendAll(list, from, to)
+          }).toThrow(RangeError)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
   it('says that nothing begins after its end', () => {
     const list = new ExtentList(0, samplePacks())
     expect([list.startOf(0), list.end, list.indexAt(0), list.totalBytes]).toEqual([Infinity, 0, 0, 0])
@@ -127,6 +143,40 @@ describe('PackTable', () => {
     expect([packs.idOf(0), packs.idOf(1)]).toEqual([A, B])
     expect(() => packs.idOf(2)).toThrow(RangeError)
     expect(() => packs.idOf(ZEROS)).toThrow(RangeError)
+  })
+
+  it('takes many ids at once, known ones, new ones and repeated ones', () => {
+    const packs = new PackTable()
+    packs.slotOf(B)
+    // More than it has room for at first; some begin alike, so that they are looked for in the same place.
+    const ids = Array.from({ length: 100 }, (_, n) => `${n % 7}`.padStart(8, '0') + `${n}`.padStart(56, '0'))
+    const asked = [A, ...ids, B, ...ids, A]
+    const slots = packs.slotsOf(Buffer.from(asked.join(''), 'hex'))
+    expect([...slots].map((slot) => packs.idOf(slot))).toEqual(asked)
+    expect(packs.size).toBe(102)
+    expect(asked.map((id) => packs.find(id))).toEqual([...slots])
+    expect(Buffer.from(packs.idsOf([...slots])).toString('hex')).toBe(asked.join(''))
+    expect(packs.find('f'.repeat(64))).toBeUndefined()
+    expect(packs.size).toBe(102)
+  })
+
+  it('tells whether slots of two tables are the same pack', () => {
+    const [some, others] = [new PackTable(), new PackTable()]
+    const a = some.slotOf(A)
+    const close = others.slotOf(`${A.slice(0, -1)}b`)
+    expect(some.isSame(a, others, close)).toBe(false)
+    expect(some.isSame(a, others, others.slotOf(A))).toBe(true)
+    expect(() => some.isSame(a, others, 2)).toThrow(RangeError)
+    expect(() => some.isSame(some.reserve(), others, close)).toThrow(RangeError)
+  })
+
+  it('does not take a reserved slot for what was looked for before', () => {
+    const packs = new PackTable()
+    expect(packs.find(A)).toBeUndefined()
+    const reserved = packs.reserve()
+    expect(packs.firstOf(reserved)).toBe(reserved)
+    expect(packs.slotOf(A)).toBe(1)
+    expect(packs.firstOf(reserved)).toBe(reserved)
   })
 
   it('names reserved slots once their pack is known', () => {

@@ -61,24 +61,37 @@ export class ExtentList {
    */
   append(offset: number, size: number, pack: number, chunk: number, skip: number): void {
     if (size <= 0) return
-    if (offset < this.end) throw new RangeError(`extent at ${offset} appended before ${this.end}`)
     const last = this.length - 1
-    if (
-      last >= 0 &&
-      this.endOf(last) === offset &&
-      this.pack[last] === pack &&
-      this.#continues(last, pack, chunk, skip)
-    ) {
+    const end = this.end
+    if (offset < end) throw new RangeError(`extent at ${offset} appended before ${end}`)
+    if (offset === end && last >= 0 && this.pack[last] === pack && this.#continues(last, pack, chunk, skip)) {
       this.size[last] = (this.size[last] ?? 0) + size
       return
     }
-    this.#reserve()
+    this.#reserve(1)
     const at = this.length++
     this.offset[at] = offset
     this.size[at] = size
     this.pack[at] = pack
     this.chunk[at] = pack < 0 ? 0 : chunk
     this.skip[at] = pack < 0 ? 0 : skip
+  }
+
+  /** Appends extents [from, to) of another list with the same stride and pack table: as they are, since in that list they are joined. */
+  appendAll(list: ExtentList, from = 0, to = list.length): void {
+    if (from >= to) return
+    this.appendPart(list, from, list.startOf(from), list.endOf(from))
+    const rest = to - from - 1
+    this.#reserve(rest)
+    const { offset, size, pack, chunk, skip } = this
+    for (let i = from + 1, at = this.length; i < to; i++, at++) {
+      offset[at] = list.offset[i] ?? 0
+      size[at] = list.size[i] ?? 0
+      pack[at] = list.pack[i] ?? 0
+      chunk[at] = list.chunk[i] ?? 0
+      skip[at] = list.skip[i] ?? 0
+    }
+    this.length += rest
   }
 
   /** Appends the part of extent `i` of `from` (same stride and pack table) that lies in [start, end). */
@@ -114,8 +127,13 @@ export class ExtentList {
   /** The part of the list within [start, end), cut at the borders. */
   slice(start: number, end: number): ExtentList {
     const out = new ExtentList(this.stride, this.packs)
-    for (let i = this.indexAt(start); i < this.length && this.startOf(i) < end; i++)
-      out.appendPart(this, i, Math.max(start, this.startOf(i)), Math.min(end, this.endOf(i)))
+    const first = this.indexAt(start)
+    const last = this.indexAt(end)
+    if (first < last) {
+      out.appendPart(this, first, Math.max(start, this.startOf(first)), this.endOf(first))
+      out.appendAll(this, first + 1, last)
+    }
+    if (this.startOf(last) < end) out.appendPart(this, last, Math.max(start, this.startOf(last)), end)
     return out
   }
 
@@ -127,9 +145,9 @@ export class ExtentList {
     return chunk === lastChunk && skip === lastEnd
   }
 
-  #reserve(): void {
-    if (this.length < this.offset.length) return
-    const capacity = Math.max(16, this.offset.length * 2)
+  #reserve(count: number): void {
+    if (this.length + count <= this.offset.length) return
+    const capacity = Math.max(16, this.offset.length * 2, this.length + count)
     this.offset = enlarge(this.offset, new Float64Array(capacity))
     this.size = enlarge(this.size, new Float64Array(capacity))
     this.pack = enlarge(this.pack, new Int32Array(capacity))

@@ -15,11 +15,16 @@ export function overlay(older: ExtentList, newer: ExtentList, olderEnd = Infinit
   let o = 0
   for (let n = 0; n <= newer.length; n++) {
     const limit = Math.min(newer.startOf(n), olderEnd)
-    for (; o < older.length && older.startOf(o) < limit; o++) {
+    while (older.startOf(o) < limit) {
+      const whole = o
+      if (older.startOf(o) >= position) while (o < older.length && older.endOf(o) <= limit) o++
+      out.appendAll(older, whole, o)
+      if (o > whole) continue
       const start = Math.max(older.startOf(o), position)
       const end = Math.min(older.endOf(o), limit)
       if (start < end) out.appendPart(older, o, start, end)
       if (older.endOf(o) > limit) break
+      o++
     }
     if (n < newer.length) {
       out.appendPart(newer, n, newer.startOf(n), newer.endOf(n))

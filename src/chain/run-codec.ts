@@ -43,7 +43,7 @@ export interface EncodedRun {
 /** Encodes extents [from, to) of a list; its pack table holds just the packs that they name, in order of appearance. */
 export function encodeRun(list: ExtentList, from: number, to: number): EncodedRun {
   const unit = unitOf(list, from, to)
-  const scale = 2 ** unit
+  const perByte = 2 ** -unit
   const { slotOf, packs } = packsOf(list, from, to)
   const out = new BinaryWriter(64 + packs.length * 32 + (to - from) * 8)
   out.bytes(MAGIC)
@@ -52,20 +52,22 @@ export function encodeRun(list: ExtentList, from: number, to: number): EncodedRu
   out.u16(0)
   out.u32(list.stride)
   out.varint(packs.length)
-  for (const pack of packs) out.bytes(list.packs.bytesOf(pack))
+  out.bytes(list.packs.idsOf(packs))
   out.varint(to - from)
+  // Once, not for each extent: V8 would load them from the list again and again.
+  const { stride, offset: offsets, size: sizes, pack: slots, chunk: chunks, skip: skips } = list
   let end = 0
   let lastPack = 0
   let nextChunk = 0
   for (let i = from; i < to; i++) {
-    const offset = list.offset[i] ?? 0
-    const size = list.size[i] ?? 0
+    const offset = offsets[i] ?? 0
+    const size = sizes[i] ?? 0
     const gap = offset - end
-    const named = list.pack[i] ?? ZEROS
+    const named = slots[i] ?? ZEROS
     const zeros = named === ZEROS
     const pack = zeros ? lastPack : (slotOf[named] ?? 0)
-    const chunk = zeros ? nextChunk : (list.chunk[i] ?? 0)
-    const skip = list.skip[i] ?? 0
+    const chunk = zeros ? nextChunk : (chunks[i] ?? 0)
+    const skip = skips[i] ?? 0
     const packStep = pack - lastPack
     const chunkStep = chunk - (packStep === 0 ? nextChunk : 0)
     out.u8(
@@ -75,15 +77,15 @@ export function encodeRun(list: ExtentList, from: number, to: number): EncodedRu
         (!zeros && chunkStep !== 0 ? HAS_CHUNK : 0) |
         (skip > 0 ? HAS_SKIP : 0),
     )
-    if (gap > 0) out.varint(gap / scale)
+    if (gap > 0) out.varint(gap * perByte)
     if (packStep !== 0) out.signedVarint(packStep)
     if (!zeros && chunkStep !== 0) out.signedVarint(chunkStep)
-    if (skip > 0) out.varint(skip / scale)
-    out.varint(size / scale)
+    if (skip > 0) out.varint(skip * perByte)
+    out.varint(size * perByte)
     end = offset + size
     if (!zeros) {
       lastPack = pack
-      nextChunk = chunkAfter(list.stride, chunk, skip + size)
+      nextChunk = chunkAfter(stride, chunk, skip + size)
     }
   }
   const id = sha256(out.view())
@@ -118,12 +120,10 @@ export function decodeRun(bytes: Uint8Array, id: string, packs: PackTable): Exte
   const unit = reader.u8()
   if (unit > UNIT_MAX || reader.u16() !== 0) throw new MalformedError('its header is wrong')
   const stride = reader.u32()
-  const slots: number[] = []
-  const packCount = reader.varint()
-  for (let i = 0; i < packCount; i++) slots.push(packs.slotOfBytes(reader.bytes(SHA256_BYTES)))
+  const slots = packs.slotsOf(reader.bytes(reader.varint() * SHA256_BYTES))
   const count = reader.varint()
   if (count > reader.remaining) throw new MalformedError('it counts more extents than it holds')
-  if (new Set(slots).size !== slots.length) throw new MalformedError('it names a pack twice')
+  if (!areDistinct(slots, packs.size)) throw new MalformedError('it names a pack twice')
   const list = new ExtentList(stride, packs, Math.max(1, count))
   readExtents(reader, list, count, slots, unit)
   reader.end()
@@ -134,7 +134,7 @@ function readExtents(
   reader: BinaryReader,
   list: ExtentList,
   count: number,
-  slots: readonly number[],
+  slots: Int32Array,
   unit: number,
 ): void {
   const scale = 2 ** unit
@@ -180,6 +180,15 @@ function readExtents(
   if (list.length !== count) throw new MalformedError('neighbouring extents are not joined')
   if (packsNamed !== slots.length) throw new MalformedError('it names a pack that no extent needs')
   if (!isLargestUnit) throw new MalformedError('its unit is too small')
+}
+
+function areDistinct(slots: Int32Array, size: number): boolean {
+  const seen = new Uint8Array(size)
+  for (const slot of slots) {
+    if (seen[slot] === 1) return false
+    seen[slot] = 1
+  }
+  return true
 }
 
 /** A number that is written only where it is not 0. */

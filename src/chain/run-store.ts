@@ -93,20 +93,28 @@ async function writeSegment(
 
 function sameExtents(list: ExtentList, from: number, to: number, again: ExtentList): boolean {
   if (again.length !== to - from || again.stride !== list.stride) return false
+  for (const field of ['offset', 'size', 'chunk', 'skip'] as const)
+    if (!sameNumbers(list[field].subarray(from, to), again[field].subarray(0, again.length))) return false
+  const packs = list.pack.subarray(from, to)
   // By the slot that a pack has now: the slot that it had. Ids are compared once for each pack, not for each extent.
   const slotOf = new Int32Array(again.packs.size).fill(ZEROS)
-  for (let i = from, j = 0; i < to; i++, j++) {
-    const pack = list.pack[i] ?? ZEROS
-    const packAgain = again.pack[j] ?? ZEROS
+  for (let i = 0; i < packs.length; i++) {
+    const pack = packs[i] ?? ZEROS
+    const packAgain = again.pack[i] ?? ZEROS
     if (packAgain !== ZEROS && slotOf[packAgain] === ZEROS && pack !== ZEROS) {
-      if (Buffer.compare(list.packs.bytesOf(pack), again.packs.bytesOf(packAgain)) !== 0) return false
+      if (!list.packs.isSame(pack, again.packs, packAgain)) return false
       slotOf[packAgain] = pack
     }
     if ((packAgain === ZEROS ? ZEROS : slotOf[packAgain]) !== pack) return false
-    if (list.offset[i] !== again.offset[j] || list.size[i] !== again.size[j]) return false
-    if (list.chunk[i] !== again.chunk[j] || list.skip[i] !== again.skip[j]) return false
   }
   return true
+}
+
+/** Compares the memory: several times as fast as number by number. */
+function sameNumbers(some: Float64Array | Uint32Array, others: Float64Array | Uint32Array): boolean {
+  const bytesOf = ({ buffer, byteOffset, byteLength }: typeof some): Uint8Array =>
+    new Uint8Array(buffer, byteOffset, byteLength)
+  return Buffer.compare(bytesOf(some), bytesOf(others)) === 0
 }
 
 /** Counts what is read. */
@@ -140,7 +148,7 @@ export async function readRun(
     for (const [n, list] of lists.entries()) {
       if (list.stride !== run.stride || list.startOf(0) < out.end)
         throw runDamaged(machine, batch[n]?.id ?? '', 'it does not belong where its chain state names it')
-      for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
+      out.appendAll(list)
     }
   }
   return out

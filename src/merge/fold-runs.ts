@@ -11,6 +11,7 @@ import {
   type SegmentRef,
   writeRun,
 } from '../chain/run-store.js'
+import { inOrder } from '../in-order.js'
 import type { StoreWriter } from '../store/store.js'
 
 export interface FoldLayer {
@@ -26,10 +27,12 @@ export interface FoldCost extends ReadCost {
 
 /** A clean segment next to rewritten ones is taken along when those have fewer extents: segments stay few and large. */
 const SMALL_EXTENTS = 4 * 1024
+/** Segments that are being written while the next is read and overlaid. */
+const WRITES_IN_FLIGHT = 3
 
 /**
  * Folds runs, oldest first, into one. Only the segments of the oldest that the newer ones reach into are read and written
- * again; the others are named as they are. Memory: the newer runs, and one segment of the oldest at a time.
+ * again; the others are named as they are. Memory: the newer runs, and a few segments of the oldest at a time.
  */
 export async function foldRuns(
   store: StoreWriter,
@@ -60,7 +63,6 @@ class Folder {
   readonly #packs: PackTable
   readonly #pins: WorkPins
   readonly #cost: FoldCost
-  readonly #segments: SegmentRef[] = []
   /** Extents that belong between the last segment written and the next. */
   #open: ExtentList
 
@@ -84,6 +86,14 @@ class Folder {
   }
 
   async fold(olderEnd: number): Promise<RunRef> {
+    const segments: SegmentRef[] = []
+    const stored = inOrder(this.#pieces(olderEnd), WRITES_IN_FLIGHT, (piece) => this.#keep(piece))
+    for await (const some of stored) segments.push(...some)
+    return { stride: this.#run.stride, segments }
+  }
+
+  /** What the run consists of from now on: segments that stay, and extents that have to be written. */
+  async *#pieces(olderEnd: number): AsyncGenerator<SegmentRef | ExtentList, void, undefined> {
     const { segments } = this.#run
     for (const [i, segment] of segments.entries()) {
       // A segment's zone reaches to the next one's begin, so that every change falls into exactly one zone.
@@ -92,32 +102,38 @@ class Folder {
       const changes = this.#changes.slice(zoneStart, zoneEnd)
       const clean = changes.length === 0 && segment.end <= olderEnd
       if (clean && (this.#open.length === 0 || this.#open.length >= SMALL_EXTENTS)) {
-        await this.#flush()
-        this.#pins.pin(segment.id)
-        this.#segments.push(segment)
+        if (this.#open.length > 0) yield this.#takeOpen()
+        yield segment
         continue
       }
       const older = await readSegment(this.#store, this.#machine, segment, this.#packs, this.#cost)
       this.#append(overlay(older, changes, olderEnd))
-      if (this.#open.length >= SEGMENT_EXTENTS_MAX) await this.#flush()
+      if (this.#open.length >= SEGMENT_EXTENTS_MAX) yield this.#takeOpen()
     }
     if (segments.length === 0) this.#append(this.#changes)
-    await this.#flush()
-    return { stride: this.#run.stride, segments: this.#segments }
+    if (this.#open.length > 0) yield this.#takeOpen()
   }
 
   #append(list: ExtentList): void {
     if (this.#open.length === 0) this.#open = list
-    else for (let i = 0; i < list.length; i++) this.#open.appendPart(list, i, list.startOf(i), list.endOf(i))
+    else this.#open.appendAll(list)
   }
 
-  async #flush(): Promise<void> {
-    if (this.#open.length === 0) return
-    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, this.#open, (id) =>
+  #takeOpen(): ExtentList {
+    const list = this.#open
+    this.#open = new ExtentList(this.#run.stride, this.#packs)
+    return list
+  }
+
+  async #keep(piece: SegmentRef | ExtentList): Promise<readonly SegmentRef[]> {
+    if (!(piece instanceof ExtentList)) {
+      this.#pins.pin(piece.id)
+      return [piece]
+    }
+    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, piece, (id) =>
       this.#pins.claim(id),
     )
     this.#cost.writtenBytes += writtenBytes
-    this.#segments.push(...run.segments)
-    this.#open = new ExtentList(this.#run.stride, this.#packs)
+    return run.segments
   }
 }
