@@ -10,7 +10,7 @@ export const FRAME_CACHE_BYTES_MAX = 64 * 1024 * 1024
  * Lately: since then less than this share of what the cache holds was touched. Small reads at random seldom come back that soon, and when they do, whole
  * frames of theirs are no use: with all of the cache, one read in ten of a disk of 1 GiB decoded one.
  */
-const LATELY_SHARE = 0.25
+const LATELY_SHARE = 1 / 16
 
 /** A read of less than this share of a frame gets just its chunks decoded, unless the frame was asked for lately. */
 const SMALL_SHARE = 0.5

@@ -122,7 +122,7 @@ describe('memory', () => {
       reader.extents.packs.idOf(reader.extents.pack[0] ?? 0),
     )
     expect(directory.frameCount).toBeGreaterThan(1)
-    const cache = new FrameCache(repository, (directory.framePlain[0] ?? 0) * 4)
+    const cache = new FrameCache(repository, (directory.framePlain[0] ?? 0) * 16)
     expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
     expect(cache.wantsWhole(directory, 1, 100)).toBe(false)
     expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
