@@ -21,7 +21,7 @@ const nativeBinding = {
 }
 
 /** Large packages that few commands load: a file each. */
-const APART = ['express', 'pino', 'prom-client', 'cli-table3', 'cli-progress']
+const APART = ['express', 'pino', 'prom-client', 'cli-table3', 'cli-progress', 'yaml']
 const apart = {
   name: 'apart',
   setup({ onResolve }) {
@@ -55,7 +55,7 @@ const common = {
   outExtension: { '.js': '.cjs' },
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
+
   legalComments: 'none',
   sourcemap: true,
   sourcesContent: false,

@@ -16,3 +16,16 @@ export function copyParts(parts: readonly Uint8Array[], from: number, into: Uint
   }
   return filled
 }
+
+/** What of `parts` comes after their first `count` bytes. */
+export function skipBytes(parts: readonly Uint8Array[], count: number): Uint8Array[] {
+  let index = 0
+  let left = count
+  for (; index < parts.length; index++) {
+    const part = parts[index]
+    if (part === undefined || left < part.length) break
+    left -= part.length
+  }
+  const first = parts[index]
+  return first === undefined ? [] : [first.subarray(left), ...parts.slice(index + 1)]
+}

@@ -107,8 +107,8 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
       await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, totalBytes))
       readBytes += bytesOf(plan)
     }
-    for (const plan of plans) await plan.request.source.checkUnchanged()
     await ingest.finish()
+    for (const plan of plans) await plan.request.source.checkUnchanged()
     await opening
     const { copyOf } = request
     const committed = await commitPoint(

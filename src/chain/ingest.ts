@@ -1,4 +1,5 @@
 import type { HashResult } from '../chunker/batch-jobs.js'
+import type { ByteSource } from '../chunker/fill-batches.js'
 import { cutFixed } from '../chunker/fixed.js'
 import { copyBytes } from '../copy-bytes.js'
 import type { IngestIndex } from '../index/index-to-come.js'
@@ -6,9 +7,11 @@ import type { PackCatalog } from '../pack/catalog.js'
 import type { Crew } from '../pack/crew.js'
 import type { EncodeResult } from '../pack/jobs.js'
 import { PackBuilder } from '../pack/pack-builder.js'
+import { packHeader } from '../pack/pack-format.js'
 import type { StoreWriter } from '../store/store.js'
 import type { BaseDisk } from './base-disk.js'
 import { Decider, type Decision, NEW, UNCHANGED } from './decide.js'
+import { EarlyPack } from './early-pack.js'
 import { ZEROS } from './extent-list.js'
 import { type IngestRoom, type Occupant, OwnRoom } from './ingest-room.js'
 import { groupFrames, keepFrames, type NewChunks } from './new-chunks.js'
@@ -62,6 +65,8 @@ export interface Batch {
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
+  /** The pieces are not in `plain` yet, and go there from its beginning; they are to be cut by content, and end here. */
+  readonly unread?: ByteSource
   /** Pieces are chunks that came with their names, and maybe without their bytes. */
   readonly named?: boolean
 }
@@ -147,6 +152,8 @@ const NO_BUFFER = new ArrayBuffer(0)
  * packs in order. The number of batches and packs under way, and so memory, is bounded.
  */
 export class Ingest {
+  /** Threads read what is to be cut by content. */
+  readonly reads = true
   readonly packs = new PackTable()
   readonly counts: IngestCounts = { changedBytes: 0, newBytes: 0, storedBytes: 0, newChunks: 0 }
   readonly #parts: IngestParts
@@ -158,6 +165,8 @@ export class Ingest {
   #appending: Promise<void> = Promise.resolve()
   readonly #writing: Promise<void>[] = []
   #builder = new PackBuilder()
+  /** Of the open pack. Ingests that share their room have too many of them open. */
+  #early: EarlyPack | undefined
   /** Memory that what is in the open pack takes, which may be more than its stored bytes. */
   #held = 0
   /** Room that small batches of the open pack share, as far as it is used. */
@@ -192,6 +201,10 @@ export class Ingest {
    */
   async submit(batch: Batch): Promise<Uint8Array> {
     await this.#enter()
+    if (batch.unread !== undefined) {
+      this.#inTurn(batch, this.#scan(batch, batch.unread), (decision) => this.#encode(decision))
+      return NO_BYTES
+    }
     const cut = batch.disk.contentDefined
       ? this.#cutByContent(batch)
       : cutOnGrid(batch, this.#parts.settings.chunkSize)
@@ -282,6 +295,30 @@ export class Ingest {
     })
   }
 
+  async #scan(batch: Batch, source: ByteSource): Promise<HashResult> {
+    const { crew, settings } = this.#parts
+    const { descriptor } = source
+    let { plain } = batch
+    if (descriptor !== undefined) {
+      const scanned = await crew.scan({
+        plain,
+        descriptor,
+        offsets: Float64Array.from(batch.pieces, (piece) => piece.offset),
+        lengths: Uint32Array.from(batch.pieces, (piece) => piece.length),
+        chunkSize: settings.chunkSize,
+      })
+      if (scanned.named !== undefined) return scanned.named
+      plain = scanned.plain
+    }
+    // The threads could not read it: the source says why.
+    let at = 0
+    for (const { offset, length } of batch.pieces) {
+      await source.read(new Uint8Array(plain, at, length), offset)
+      at += length
+    }
+    return crew.hash(await this.#cutByContent({ ...batch, plain }))
+  }
+
   async #cutByContent(batch: Batch): Promise<CutBatch> {
     const used = batch.pieces.reduce((sum, piece) => sum + piece.length, 0)
     const { start = 0 } = batch
@@ -317,6 +354,7 @@ export class Ingest {
     await this.#deciding
     await this.#appending
     await Promise.allSettled(this.#writing)
+    await this.#early?.discard()
     this.#room.leave(this.#occupant)
     this.#room.count(-this.#held)
     this.#held = 0
@@ -362,6 +400,7 @@ export class Ingest {
       const { result, held } = this.#compact(await chunks.encoded)
       if (this.#builder.chunkCount === 0) this.#pending.beginPack(decision.firstSerial)
       this.#builder.append(result, chunks.frameChunks, lengths, decision.newHashes())
+      this.#writeEarly(result.stored)
       this.counts.newBytes += lengths.reduce((sum, length) => sum + length, 0)
       this.counts.newChunks += lengths.length
       this.#room.giveBack(result.plain)
@@ -370,6 +409,15 @@ export class Ingest {
     }
     this.#record(disk, decision)
     await this.#closeFullPack()
+  }
+
+  #writeEarly(stored: Uint8Array): void {
+    if (this.#parts.room !== undefined) return
+    if (this.#early === undefined) {
+      this.#early = new EarlyPack(this.#parts.store)
+      this.#early.append(packHeader())
+    }
+    this.#early.append(stored)
   }
 
   /** A pack of many small batches would keep much memory for little: those are copied. @returns memory that is held for it, too */
@@ -432,7 +480,9 @@ export class Ingest {
   async #closePack(): Promise<void> {
     const builder = this.#builder
     const held = this.#held
+    const early = this.#early
     this.#builder = new PackBuilder()
+    this.#early = undefined
     this.#held = 0
     this.#gathered = undefined
     const forget = this.#pending.endPack(builder.seal().directory)
@@ -440,13 +490,14 @@ export class Ingest {
     const write = async (): Promise<void> => {
       try {
         this.#check()
-        const { directory, writtenBytes } = await writePack(this.#parts, builder)
+        const { directory, writtenBytes } = await writePack(this.#parts, builder, early)
         this.counts.storedBytes += writtenBytes
         await this.#parts.index.addPack(directory.id, directory.hashes)
         forget()
       } catch (error) {
         this.#fail(error)
       } finally {
+        await early?.discard()
         this.#room.writes.leave()
         this.#room.count(-held)
         for (const buffer of builder.rooms()) this.#room.giveBack(buffer)

@@ -4,6 +4,7 @@ import type { ChunkIndex } from '../index/chunk-index.js'
 import { leaveCleanMark, takeCleanMark } from '../index/clean-mark.js'
 import { ExpendableIndex } from '../index/expendable-index.js'
 import { IndexUnusable } from '../index/index-unusable.js'
+import { loadLevel } from '../index/level-database.js'
 import { destroyIndex } from '../index/level-files.js'
 import { LevelIndex } from '../index/level-index.js'
 import { type RebuildProgress, rebuildIndex } from '../index/rebuild.js'
@@ -60,6 +61,8 @@ export async function openRepository(location: string, options: OpenOptions): Pr
     const opening = Repository.open({ store, crew, openIndex, requestLog, locks, archive })
     const config = opening.then((repository) => repository.config)
     const locking = opened.lock(config, options.command)
+    // While the system takes the lock: loading it takes as long.
+    if (options.threads === true) loadLevel().catch(() => undefined)
     // Nothing is under way any more when one of them failed; that it is no repository matters more than whether it is taken.
     await Promise.allSettled([config, locking])
     const repository = await opening
@@ -87,7 +90,7 @@ async function openLevelIndex(
   try {
     // LevelDB's process dies over a damaged table, so all of them are checked before it sees them: a second or two per GB.
     // That is spared after a clean end; should a table rot meanwhile, the end is not clean, and the next start checks.
-    const left = await takeCleanMark(path)
+    const left = takeCleanMark(path)
     if (left === 'changed') await destroyIndex(path)
     index = await LevelIndex.open(path, { checkTables: left === 'unclean' })
   } catch (error) {

@@ -4,6 +4,7 @@ import { ownObject, type PackCatalog, readPackDirectory } from '../pack/catalog.
 import type { PackBuilder } from '../pack/pack-builder.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 import type { StoreWriter } from '../store/store.js'
+import type { EarlyPack } from './early-pack.js'
 import type { WorkPins } from './pins.js'
 
 export interface PackSink {
@@ -16,11 +17,13 @@ export interface PackSink {
 /**
  * Writes a pack durably. The same chunks in the same order make the same pack id, so it may exist: then either it is whole,
  * and serves, or it is on its way out, damaged or without some chunks, and a higher generation is written.
+ * @param early  has written some of it already
  * @throws STORE_FULL, STORE_FAILED
  */
 export async function writePack(
   sink: PackSink,
   builder: PackBuilder,
+  early?: EarlyPack,
 ): Promise<{ readonly directory: PackDirectory; readonly writtenBytes: number }> {
   const { store, catalog, pins, index } = sink
   const { id } = builder.seal().directory
@@ -32,7 +35,9 @@ export async function writePack(
     generation = Math.max(generation, ((await catalog.highestGeneration(id)) ?? -1) + 1)
   for (; ; generation++) {
     const sealed = builder.seal(generation)
-    if ((await store.put(sealed.key, sealed.parts)) === 'created') {
+    const outcome =
+      (await early?.put(sealed.key, sealed.parts)) ?? (await store.put(sealed.key, sealed.parts))
+    if (outcome === 'created') {
       catalog.add(sealed.directory)
       return { directory: sealed.directory, writtenBytes: sealed.directory.sizeBytes }
     }

@@ -23,14 +23,22 @@ const source: ByteSource = {
 /** Feeds ranges to a sink that cuts as an ingest does. */
 async function feed(
   ranges: readonly ByteRange[],
+  { reads = false } = {},
 ): Promise<{ batches: number; chunks: string[]; read: number }> {
   const chunks: string[] = []
   let batches = 0
   const sink = {
+    reads,
     takeBuffer: () => new ArrayBuffer(batchBytes),
     submit: async (batch: PlainBatch<unknown>): Promise<Uint8Array> => {
       batches++
       const { start = 0 } = batch
+      let filled = start
+      for (const { offset, length } of batch.pieces) {
+        await batch.unread?.read(new Uint8Array(batch.plain, filled, length), offset)
+        filled += length
+      }
+      if (batch.unread !== undefined) expect({ start, final: batch.final }).toEqual({ start: 0, final: true })
       const pieces = Uint32Array.from(batch.pieces, (piece) => piece.length)
       const { lengths } = runCut({ plain: batch.plain, start, pieces, chunkSize, final: batch.final })
       const rest = [...lengths]
@@ -53,7 +61,8 @@ async function feed(
       return new Uint8Array(batch.plain.slice(from, start + used))
     },
   }
-  const read = await fillBatches(sink, disk, source, ranges, chunkSize, () => undefined)
+  const from = reads ? { ...source, descriptor: 3 } : source
+  const read = await fillBatches(sink, disk, from, ranges, chunkSize, () => undefined)
   return { batches, chunks, read }
 }
 
@@ -94,14 +103,17 @@ describe('reading what a feed names, to be cut by content', () => {
     expect(batches).toBe(2)
   })
 
-  it('cuts each range by itself, wherever batches end', async () => {
-    await fc.assert(
-      fc.asyncProperty(sortedRanges, async (ranges) => {
-        const { chunks, read } = await feed(ranges)
-        expect(chunks).toEqual(cutWhole(ranges))
-        expect(read).toBe(ranges.reduce((sum, { length }) => sum + length, 0))
-      }),
-      { numRuns: 200 },
-    )
-  })
+  it.each([false, true])(
+    'cuts each range by itself, wherever batches end; read by whoever cuts: %s',
+    async (reads) => {
+      await fc.assert(
+        fc.asyncProperty(sortedRanges, async (ranges) => {
+          const { chunks, read } = await feed(ranges, { reads })
+          expect(chunks).toEqual(cutWhole(ranges))
+          expect(read).toBe(ranges.reduce((sum, { length }) => sum + length, 0))
+        }),
+        { numRuns: 200 },
+      )
+    },
+  )
 })

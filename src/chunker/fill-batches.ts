@@ -5,6 +5,8 @@ import { settleAll } from '../settle-all.js'
 export interface ByteSource {
   /** Fills all of `into` from `offset` on. */
   read(into: Uint8Array, offset: number): Promise<void>
+  /** Of a file that holds just these bytes: threads may read from it themselves. */
+  readonly descriptor?: number
 }
 
 /** Plain bytes of one disk, handed over for good. */
@@ -17,10 +19,14 @@ export interface PlainBatch<Disk> {
   readonly pieces: readonly { readonly offset: number; readonly length: number }[]
   /** The last piece ends here. Else, where it is cut by content, it goes on in the next batch. */
   readonly final: boolean
+  /** The pieces are not in `plain` yet: they are to be read from here. */
+  readonly unread?: ByteSource
 }
 
 /** Where batches go. Their buffers come from here as well, all of one size: twice that of a chunk, at least. */
 export interface BatchSink<Disk> {
+  /** Are batches taken whose pieces are not read yet? */
+  readonly reads?: boolean
   takeBuffer(): ArrayBufferLike
   /**
    * Takes a batch over, once there is room for it.
@@ -109,8 +115,11 @@ async function fillByContent<Disk>(
   let pieces: ByteRange[] = []
   let end = 0
   let total = 0
+  // What is scattered costs more to read piece by piece, and to hand over, than to hash.
+  const mayWait = sink.reads === true && source.descriptor !== undefined
+  let waits = mayWait
   const submit = async (final: boolean): Promise<Uint8Array> => {
-    const batch = { disk, plain, start, pieces, final }
+    const batch = { disk, plain, start, pieces, final, ...(waits && { unread: source }) }
     pieces = []
     return sink.submit(batch)
   }
@@ -121,14 +130,17 @@ async function fillByContent<Disk>(
     plain = sink.takeBuffer()
     start = 0
     end = 0
+    waits = mayWait
   }
   for await (const range of ranges) {
     const rangeEnd = range.offset + range.length
     // A piece that is not the whole range takes at least a chunk, so that there is something to cut.
-    const fits = plain.byteLength - end >= Math.min(range.length, chunkSize)
+    const fits = plain.byteLength - end >= Math.min(range.length, waits ? plain.byteLength : chunkSize)
     if (!fits || pieces.length === BATCH_PIECES_MAX) await finish()
     const length = Math.min(plain.byteLength - end, range.length)
-    await source.read(new Uint8Array(plain, end, length), range.offset)
+    // One that goes on in the next batch is read here: while the threads look for the boundaries.
+    waits &&= length === range.length
+    if (!waits) await source.read(new Uint8Array(plain, end, length), range.offset)
     pieces.push({ offset: range.offset, length })
     end += length
     total += length

@@ -1,3 +1,4 @@
+import './schemas-read-once.js'
 import { CommanderError } from 'commander'
 import { EverfoldError, systemErrorCode } from '../errors.js'
 import { makeProgram } from './program.js'

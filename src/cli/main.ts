@@ -7,10 +7,12 @@ import { prepareThreads } from '../pack/crew.js'
 const WITH_THREADS = ['backup', 'restore', 'verify', 'gc']
 
 const [command, ...rest] = process.argv.slice(2)
-if (command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help'))
-  // Of what changed there is little, most often.
-  prepareThreads(rest.some((argument) => argument.startsWith('--changed')) ? 1 : undefined)
-import('./command-line.js')
+const withThreads = command !== undefined && WITH_THREADS.includes(command) && !rest.includes('--help')
+// Of what changed there is little, most often.
+const few = rest.some((argument) => argument.startsWith('--changed')) ? 1 : undefined
+const started = withThreads ? prepareThreads(few) : Promise.resolve()
+started
+  .then(() => import('./command-line.js'))
   .then(({ runCommandLine }) => runCommandLine())
   .catch((error: unknown) => {
     // It tells all errors itself: it could not even be loaded.

@@ -26,7 +26,37 @@ import { JsonCursor } from './json-cursor.js'
  */
 export function decodeFeed(bytes: Uint8Array, diskSizeBytes: number, where: string): ByteExtents {
   assert(Number.isSafeInteger(diskSizeBytes) && diskSizeBytes >= 0, 'a disk size is a whole number of bytes')
-  return new FeedDecoder(bytes, diskSizeBytes, where).decode()
+  return decodeShortList(bytes, diskSizeBytes) ?? new FeedDecoder(bytes, diskSizeBytes, where).decode()
+}
+
+/** Of longer lists the decoder below is as fast, and it takes no memory for each extent. */
+const SHORT_BYTES_MAX = 256 * 1024
+
+/**
+ * Decodes a list of extents as `JSON.stringify` writes it, within the disk; undefined for everything else. A short one takes JSON.parse
+ * a tenth of the time that our own code takes when it runs for the first time. What is written back to the last character has no key twice.
+ */
+function decodeShortList(bytes: Uint8Array, diskSizeBytes: number): ByteExtents | undefined {
+  if (bytes.length > SHORT_BYTES_MAX || bytes[0] !== OPEN_BRACKET) return undefined
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+  const found = new ByteExtentsBuilder()
+  try {
+    const list = JSON.parse(text) as unknown[]
+    if (JSON.stringify(list) !== text) return undefined
+    for (const element of list) {
+      const { offset, length, ...others } = element as Partial<Record<string, unknown>>
+      if (!isByteCount(offset) || !isByteCount(length) || Object.keys(others).length > 0) return undefined
+      if (offset + length > diskSizeBytes) return undefined
+      found.add(offset, length)
+    }
+  } catch {
+    return undefined
+  }
+  return normalise(found.build())
+}
+
+function isByteCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
 const ELEMENT_KEYS = ['offset', 'length', 'startOffset', 'changedArea'] as const

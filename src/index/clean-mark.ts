@@ -1,4 +1,5 @@
-import { readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
+import { readdirSync, readFileSync, statSync, unlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /*
@@ -14,25 +15,28 @@ export type IndexLeft = 'clean' | 'unclean' | 'changed'
 
 /** Leaves the mark: after the index was closed. */
 export async function leaveCleanMark(path: string): Promise<void> {
-  await writeFile(join(path, NAME), await contentOf(path))
+  await writeFile(join(path, NAME), contentOf(path))
 }
 
-/** Takes the mark away: before the index is opened. */
-export async function takeCleanMark(path: string): Promise<IndexLeft> {
+/**
+ * Takes the mark away: before the index is opened. At once: these calls take microseconds, and each answer through the event loop may wait
+ * for other work.
+ */
+export function takeCleanMark(path: string): IndexLeft {
   try {
-    const left = await readFile(join(path, NAME), 'utf8')
-    await unlink(join(path, NAME))
+    const left = readFileSync(join(path, NAME), 'utf8')
+    unlinkSync(join(path, NAME))
     // One that was left before marks had content, or on a full disk.
     if (left === '') return 'unclean'
-    return left === (await contentOf(path)) ? 'clean' : 'changed'
+    return left === contentOf(path) ? 'clean' : 'changed'
   } catch {
     return 'unclean'
   }
 }
 
-async function contentOf(path: string): Promise<string> {
+function contentOf(path: string): string {
   const lines: string[] = []
-  for (const name of (await readdir(path)).sort())
-    if (!NOT_CONTENT.has(name)) lines.push(`${name} ${(await stat(join(path, name))).size}\n`)
+  for (const name of readdirSync(path).sort())
+    if (!NOT_CONTENT.has(name)) lines.push(`${name} ${statSync(join(path, name)).size}\n`)
   return lines.join('')
 }

@@ -51,6 +51,11 @@ export interface DatabaseOptions {
   readonly checkTables?: boolean
 }
 
+/** Commands that need no index do not load LevelDB, either; those that will may begin early. */
+export async function loadLevel(): Promise<typeof Level> {
+  return (await import('level')).default.Level
+}
+
 /**
  * Opens the database in the folder `path`, creating it (and the folder) if there is none.
  *
@@ -68,10 +73,7 @@ export async function openDatabase(
     const created = presence === 'absent'
     if (created) await mkdir(path, { recursive: true })
     else if (options.checkTables !== false) await checkTables(path)
-    // Commands that need no index do not load LevelDB, either.
-    const {
-      default: { Level },
-    } = await import('level')
+    const Level = await loadLevel()
     db = new Level<Uint8Array, Buffer>(path, {
       keyEncoding: 'view',
       valueEncoding: 'buffer',

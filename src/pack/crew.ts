@@ -5,6 +5,8 @@ import type { CutJob, CutResult, HashJob, HashResult } from '../chunker/batch-jo
 import type { CompareJob, CompareResult } from './compare.js'
 import type { CheckJob, CheckResult, DecodeJob, DecodeResult, EncodeJob, EncodeResult } from './jobs.js'
 import type { PickJob } from './pick.js'
+import type { ScanJob, ScanResult } from './scan.js'
+import { SharedWork, THREAD_JOBS_MAX } from './shared-work.js'
 
 /** Does the heavy work on batches. Buffers in a job are handed over: they are detached for the caller. */
 export interface Crew {
@@ -18,6 +20,7 @@ export interface Crew {
   decode(job: DecodeJob): Promise<DecodeResult>
   check(job: CheckJob): Promise<CheckResult>
   compare(job: CompareJob): Promise<CompareResult>
+  scan(job: ScanJob): Promise<ScanResult>
   /** As runPick. */
   pick(job: PickJob): Promise<number>
   close(): Promise<void>
@@ -36,6 +39,8 @@ const ONE_THREAD_BYTES_MAX = 64 * 1024 * 1024
 interface Threads {
   readonly count: number
   readonly pool: Promise<Piscina>
+  /** Of a single one, when all is little: its work is shared with whoever asks. */
+  readonly shared?: SharedWork
 }
 
 /** Works on threads: one from the first job on, more as jobs wait; or on those that were prepared. */
@@ -48,32 +53,37 @@ export class ThreadCrew implements Crew {
   }
 
   cut(job: CutJob): Promise<CutResult> {
-    return this.#run('cut', job, job.plain) as Promise<CutResult>
+    return this.#run('cut', job, (crew) => crew.cut(job), job.plain)
   }
 
   hash(job: HashJob): Promise<HashResult> {
-    return this.#run('hash', job, job.plain) as Promise<HashResult>
+    return this.#run('hash', job, (crew) => crew.hash(job), job.plain)
   }
 
   encode(job: EncodeJob): Promise<EncodeResult> {
-    return this.#run('encode', job, job.plain) as Promise<EncodeResult>
+    return this.#run('encode', job, (crew) => crew.encode(job), job.plain)
   }
 
   decode(job: DecodeJob): Promise<DecodeResult> {
-    return this.#run('decode', job, job.stored) as Promise<DecodeResult>
+    return this.#run('decode', job, (crew) => crew.decode(job), job.stored)
   }
 
   check(job: CheckJob): Promise<CheckResult> {
-    return this.#run('check', job, job.stored) as Promise<CheckResult>
+    return this.#run('check', job, (crew) => crew.check(job), job.stored)
   }
 
   compare(job: CompareJob): Promise<CompareResult> {
     const { from } = job
-    return this.#run('compare', job, 'plain' in from ? from.plain : undefined) as Promise<CompareResult>
+    const plain = 'plain' in from ? from.plain : undefined
+    return this.#run('compare', job, (crew) => crew.compare(job), plain)
+  }
+
+  scan(job: ScanJob): Promise<ScanResult> {
+    return this.#run('scan', job, (crew) => crew.scan(job), job.plain)
   }
 
   pick(job: PickJob): Promise<number> {
-    return this.#run('pick', job) as Promise<number>
+    return this.#run('pick', job, (crew) => crew.pick(job))
   }
 
   /** Shared with the threads: what is handed over counts as garbage with each step, and one in ten seconds went into collecting it. */
@@ -99,12 +109,22 @@ export class ThreadCrew implements Crew {
     await (await threads?.pool)?.destroy()
   }
 
-  async #run(name: string, job: object, ...handedOver: (ArrayBufferLike | undefined)[]): Promise<unknown> {
+  /** @param here  does the same where it is called */
+  async #run<Result>(
+    name: string,
+    job: object,
+    here: (crew: Crew) => Promise<Result>,
+    ...handedOver: (ArrayBufferLike | undefined)[]
+  ): Promise<Result> {
     this.#threads ??= startThreads(this.size, 1)
-    return (await this.#threads.pool).run(job, {
-      name,
-      transferList: handedOver.filter((buffer) => buffer instanceof ArrayBuffer),
-    })
+    const { pool, shared } = this.#threads
+    const onThread = async (): Promise<Result> =>
+      (await pool).run(job, {
+        name,
+        transferList: handedOver.filter((buffer) => buffer instanceof ArrayBuffer),
+      }) as Promise<Result>
+    if (shared === undefined) return onThread()
+    return shared.run(onThread, async () => here(new (await import('./inline-crew.js')).InlineCrew()))
   }
 }
 
@@ -117,10 +137,13 @@ let prepared: Threads | undefined
 /**
  * Starts threads for the crew that will be prepared, before anything else is loaded: they take as long as the rest of a command
  * until it can use them. They keep no process alive.
- * @param count  one, if there may be little to do; then the crew has to be told what to expect
+ * @returns once they have begun to start: to be waited for before anything else is loaded, which would hold them up
+ * @param count  one, if there may be little to do: it shares that with whoever asks. Then the crew has to be told what to expect
  */
-export function prepareThreads(count = sizeByDefault()): void {
-  prepared ??= startThreads(count, count)
+export async function prepareThreads(count = sizeByDefault()): Promise<void> {
+  prepared ??= startThreads(count, count, count === 1)
+  // Whoever gives them a job hears of a failure.
+  await prepared.pool.catch(() => undefined)
 }
 
 function takePrepared(size: number): Threads | undefined {
@@ -130,15 +153,15 @@ function takePrepared(size: number): Threads | undefined {
   return threads
 }
 
-function startThreads(count: number, atOnce: number): Threads {
-  const pool = startPool(count, atOnce)
+function startThreads(count: number, atOnce: number, isShared = false): Threads {
+  const pool = startPool(count, atOnce, isShared ? THREAD_JOBS_MAX : 1)
   // Whoever gives it a job hears of a failure.
   pool.catch(() => undefined)
-  return { count, pool }
+  return { count, pool, ...(isShared && { shared: new SharedWork() }) }
 }
 
 /** Commands that need no threads do not load what starts them, either. */
-async function startPool(size: number, atOnce: number): Promise<Piscina> {
+async function startPool(size: number, atOnce: number, jobsEach: number): Promise<Piscina> {
   const { Piscina } = await import('piscina')
   return new Piscina({
     filename: workerFile(),
@@ -147,7 +170,7 @@ async function startPool(size: number, atOnce: number): Promise<Piscina> {
     minThreads: atOnce,
     maxThreads: size,
     idleTimeout: IDLE_TIMEOUT_MS,
-    concurrentTasksPerWorker: 1,
+    concurrentTasksPerWorker: jobsEach,
     recordTiming: false,
   })
 }

@@ -14,6 +14,7 @@ import {
   runHash,
 } from './jobs.js'
 import { type PickJob, runPick } from './pick.js'
+import { runScan, type ScanJob, type ScanResult } from './scan.js'
 
 /** Works on the calling thread, in the order asked: for simulation and small tests. */
 export class InlineCrew implements Crew {
@@ -43,6 +44,10 @@ export class InlineCrew implements Crew {
 
   compare(job: CompareJob): Promise<CompareResult> {
     return Promise.resolve().then(() => runCompare(job))
+  }
+
+  scan(job: ScanJob): Promise<ScanResult> {
+    return Promise.resolve().then(() => runScan(job))
   }
 
   pick(job: PickJob): Promise<number> {

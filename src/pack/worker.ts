@@ -10,6 +10,7 @@ import {
   runHash,
 } from './jobs.js'
 import { type PickJob, runPick } from './pick.js'
+import { runScan, type ScanJob } from './scan.js'
 
 /* What a worker thread answers: the jobs by name. Large buffers are handed back instead of copied. */
 
@@ -49,6 +50,11 @@ export function check(job: CheckJob): Promise<unknown> {
 export function compare(job: CompareJob): Promise<unknown> {
   const result = runCompare(job)
   return handBack(result, result.plain === undefined ? [] : [result.plain])
+}
+
+export function scan(job: ScanJob): Promise<unknown> {
+  const result = runScan(job)
+  return handBack(result, [result.plain])
 }
 
 /** The bytes are in memory that is shared: only which of them are good is told. */

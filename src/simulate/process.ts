@@ -79,6 +79,7 @@ function crewInTurns(turn: () => Promise<void>): Crew {
     decode: async (job) => turn().then(() => inner.decode(job)),
     check: async (job) => turn().then(() => inner.check(job)),
     compare: async (job) => turn().then(() => inner.compare(job)),
+    scan: async (job) => turn().then(() => inner.scan(job)),
     pick: async (job) => turn().then(() => inner.pick(job)),
     close: async () => undefined,
   }

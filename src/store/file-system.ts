@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
+import { skipBytes } from '../parts.js'
 import { NewFile } from './new-file.js'
 
 /** The calls that a local store makes, so that tests can record them, drop unsynced writes or fill the disk. */
@@ -87,16 +88,4 @@ export async function writeParts(file: OpenFile, parts: readonly Uint8Array[]): 
     if (bytesWritten === 0) throw new Error('The system wrote nothing and gave no reason')
     rest = skipBytes(rest, bytesWritten)
   }
-}
-
-function skipBytes(parts: readonly Uint8Array[], count: number): Uint8Array[] {
-  let index = 0
-  let left = count
-  for (; index < parts.length; index++) {
-    const part = parts[index]
-    if (part === undefined || left < part.length) break
-    left -= part.length
-  }
-  const first = parts[index]
-  return first === undefined ? [] : [first.subarray(left), ...parts.slice(index + 1)]
 }

@@ -59,6 +59,38 @@ describe('a put into a local store, on the real file system', () => {
     expect(calls.filter((call) => !/^(?:sync|mkdir) /u.test(call))).toEqual([])
   })
 
+  it('keeps that order for what came bit by bit, and gives it its name at its end', async () => {
+    const calls: string[] = []
+    const store = await LocalStore.open(root, { fileSystem: recording(root, calls) })
+    const parts = [10, 9000, 1, 0, 4096, 300_000].map((length, i) => Buffer.alloc(length, i + 1))
+    const begun = await store.begin()
+    for (const part of parts) await begun.append([part])
+    const written = calls.filter((call) => call === 'write tmp/*').length
+    expect(written).toBeGreaterThan(1)
+    expect(calls.some((call) => call.startsWith('link'))).toBe(false)
+    calls.length = 0
+    expect(await begun.put('packs/ab/begun', [Buffer.from('the last '), Buffer.from('bytes')])).toBe(
+      'created',
+    )
+    expect(calls.filter((call) => /tmp|packs\/ab/u.test(call) && !call.startsWith('write '))).toEqual([
+      'sync tmp/*',
+      'link packs/ab/begun',
+      'sync packs/ab',
+    ])
+    expect(
+      Buffer.concat([...parts, Buffer.from('the last bytes')]).equals(await store.readAll('packs/ab/begun')),
+    ).toBe(true)
+  })
+
+  it('takes what came bit by bit as there already, or drops it, without a trace', async () => {
+    const store = await LocalStore.open(root)
+    const [again, unwanted] = await Promise.all([store.begin(), store.begin()])
+    await Promise.all([again.append([Buffer.from('1')]), unwanted.append([Buffer.alloc(10_000)])])
+    expect(await again.put('packs/ab/first', [])).toBe('exists')
+    await unwanted.discard()
+    expect(Buffer.from(await store.readAll('packs/ab/first')).toString()).toBe('1')
+  })
+
   it('leaves nothing in tmp/', async () => {
     expect(await realFileSystem.readdir(join(root, 'tmp'))).toEqual([])
   })
@@ -151,9 +183,17 @@ async function scenario(
       )
       known.set(key, 'present')
     }
+    const putBitByBit = async (key: string): Promise<void> => {
+      const begun = await store.begin()
+      await begun.append([content(key).subarray(0, 3)])
+      await begun.append([content(key).subarray(3, 5)])
+      expect(['created', 'exists']).toContain(await begun.put(key, [content(key).subarray(5)]))
+      known.set(key, 'present')
+    }
     await put('everfold.json')
     await Promise.all(['packs/ab/a', 'packs/ab/b', 'packs/cd/c', 'packs/ab/a'].map(put))
     await put('packs/ab/a')
+    await Promise.all([putBitByBit('packs/ef/e'), putBitByBit('packs/ab/f'), putBitByBit('packs/ab/a')])
     await put('chains/m/1')
     known.delete('packs/ab/b')
     await store.remove('packs/ab/b')

@@ -16,7 +16,7 @@ import { isAbsence, objectNotFound, objectTooShort, storeError } from './local-e
 import { fileSize, fillBytes, listFolder, readBytes } from './local-reads.js'
 import { LocalWriter } from './local-writer.js'
 import { type HeldFile, OpenFiles } from './open-files.js'
-import type { HeldObject, Store, StoredObject } from './store.js'
+import type { BegunObject, HeldObject, Store, StoredObject } from './store.js'
 
 /** Packs kept open for the next read. */
 export const OPEN_FILES_MAX = 64
@@ -160,6 +160,19 @@ export class LocalStore implements Store {
   async put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     const path = this.#path(key)
     return this.#attempt(`write ${key}`, () => this.#writer.put(path, parts))
+  }
+
+  async begin(): Promise<BegunObject> {
+    assert(!this.#closed, 'the store is closed')
+    const file = await this.#attempt('begin an object', () => this.#writer.begin())
+    return {
+      append: (parts) => this.#attempt('write an object', () => file.append(parts)),
+      put: (key, parts) => {
+        const path = this.#path(key)
+        return this.#attempt(`write ${key}`, () => this.#writer.finish(file, path, parts))
+      },
+      discard: () => this.#writer.discard(file),
+    }
   }
 
   async remove(key: string): Promise<void> {

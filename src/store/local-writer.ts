@@ -1,7 +1,8 @@
 import { dirname, join } from 'node:path'
 import type { Environment } from '../environment.js'
+import { BegunFile } from './begun-file.js'
 import type { DurableFolders } from './durable-folders.js'
-import { type FileSystem, type OpenFile, sync, writeParts } from './file-system.js'
+import { type FileSystem, type OpenFile, sync } from './file-system.js'
 import { isAbsence } from './local-errors.js'
 import { fileSize } from './local-reads.js'
 import { publish } from './publish.js'
@@ -29,8 +30,41 @@ export class LocalWriter {
   }
 
   async put(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const known = (await fileSize(this.#fileSystem, path)) !== undefined
-    const outcome = known ? 'exists' : await this.#add(path, parts)
+    const known = await this.#isThere(path)
+    return this.#settle(path, known ? 'exists' : await this.#add(path, parts))
+  }
+
+  /** A file whose bytes come bit by bit: to be given to {@link finish} or {@link discard}. */
+  async begin(): Promise<BegunFile> {
+    const name = Buffer.from(this.#environment.random(16)).toString('hex')
+    const temporary = join(this.#temporaryFolder, name)
+    return new BegunFile(temporary, await this.#createTemporary(temporary))
+  }
+
+  /** As {@link put}, of a file that was begun, and its last bytes. */
+  async finish(begun: BegunFile, path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
+    try {
+      return await this.#settle(
+        path,
+        (await this.#isThere(path)) ? 'exists' : await this.#end(begun, path, parts),
+      )
+    } finally {
+      await this.discard(begun)
+    }
+  }
+
+  /** What cannot be removed now is a leftover. */
+  async discard(begun: BegunFile): Promise<void> {
+    await begun.close().catch(() => undefined)
+    // Gone already if it was renamed.
+    await this.#fileSystem.unlink(begun.temporary).catch(() => undefined)
+  }
+
+  async #isThere(path: string): Promise<boolean> {
+    return (await fileSize(this.#fileSystem, path)) !== undefined
+  }
+
+  async #settle(path: string, outcome: 'created' | 'exists'): Promise<'created' | 'exists'> {
     // Whoever made it may not have come to syncing yet, or may have copied the repository here a moment ago.
     if (outcome === 'exists') await sync(this.#fileSystem, path)
     await this.#folders.ensure(dirname(path))
@@ -54,33 +88,31 @@ export class LocalWriter {
   }
 
   async #add(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const name = Buffer.from(this.#environment.random(16)).toString('hex')
-    const temporary = join(this.#temporaryFolder, name)
+    const begun = await this.begin()
     try {
-      const file = await this.#createTemporary(temporary)
+      return await this.#end(begun, path, parts)
+    } finally {
+      await this.discard(begun)
+    }
+  }
+
+  async #end(begun: BegunFile, path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
+    try {
+      // Synced before the name exists: a name that survives a power cut must not lead to less than the whole object.
+      await begun.end(parts)
       try {
-        await writeParts(file, parts)
-        // Before the name exists: a name that survives a power cut must not lead to less than the whole object.
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-      try {
-        return await this.#publish(temporary, path)
+        return await this.#publish(begun.temporary, path)
       } catch (error) {
         if (!isAbsence(error)) throw error
         // The last object beside it was removed just now, and the folder with it.
         await this.#checkRoot()
         this.#folders.forget()
-        return await this.#publish(temporary, path)
+        return await this.#publish(begun.temporary, path)
       }
     } catch (error) {
       // A folder that we made is gone: the next put makes it again.
       if (isAbsence(error)) this.#folders.forget()
       throw error
-    } finally {
-      // Gone already if it was renamed; what cannot be removed now is a leftover.
-      await this.#fileSystem.unlink(temporary).catch(() => undefined)
     }
   }
 

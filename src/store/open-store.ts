@@ -5,7 +5,6 @@ import type { Archive } from './archive.js'
 import { LocalStore } from './local-store.js'
 import { lockRepository } from './lock.js'
 import type { ObjectLocks } from './object-lock.js'
-import { openBucket, openEmptyBucket } from './open-bucket.js'
 import type { RequestLog } from './request-log.js'
 import { parseS3Location } from './s3-location.js'
 import type { S3Options } from './s3-settings.js'
@@ -66,7 +65,8 @@ export interface EmptyStoreOptions {
 /** Opens the store at a location: a folder, or `s3://bucket/prefix`. @throws ARGUMENT_INVALID, REPOSITORY_NOT_FOUND, STORE_FAILED */
 export async function openStore(location: string, options: OpenStoreOptions = {}): Promise<OpenedStore> {
   const bucket = parseS3Location(location)
-  if (bucket !== undefined) return openBucket(bucket, options)
+  // What a folder does not need is not loaded: it takes time.
+  if (bucket !== undefined) return (await import('./open-bucket.js')).openBucket(bucket, options)
   const store = await LocalStore.open(location)
   return {
     store,
@@ -83,7 +83,7 @@ export async function openStore(location: string, options: OpenStoreOptions = {}
  */
 export async function openEmptyStore(location: string, options: EmptyStoreOptions): Promise<Store> {
   const bucket = parseS3Location(location)
-  if (bucket !== undefined) return openEmptyBucket(bucket, options)
+  if (bucket !== undefined) return (await import('./open-bucket.js')).openEmptyBucket(bucket, options)
   if (options.lockDays === undefined) return LocalStore.open(location, { create: true })
   throw new EverfoldError(
     'ARGUMENT_INVALID',

@@ -80,6 +80,18 @@ export interface StoreWriter extends StoreReader {
    * @throws STORE_FULL, STORE_FAILED: then the object is absent or whole, never torn.
    */
   put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'>
+
+  /** Of stores that can: begins an object whose bytes come bit by bit, and whose key may not be known yet. Nobody sees it before it is put. */
+  begin?(): Promise<BegunObject>
+}
+
+/** Ends with `put` or `discard`. Nothing is promised of what was appended, until it is put. */
+export interface BegunObject {
+  /** Adds bytes, once those before are added. They must not be changed until the promise settles. @throws STORE_FULL, STORE_FAILED */
+  append(parts: readonly Uint8Array[]): Promise<void>
+  /** As {@link StoreWriter.put}, of all bytes that were appended and then `parts`. Whatever comes of it, nothing else is left. */
+  put(key: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'>
+  discard(): Promise<void>
 }
 
 /** Only garbage collection is handed one of these. */

@@ -75,15 +75,17 @@ Examples:
   everfold backup web1 vda=web1.raw --server https://backup.example:7070 --token-file token --patience 1h`,
     )
     .action(async (machine: string, disks: readonly string[], options: BackupOptions, command: Command) => {
+      const pairs = disks.map(parseDisk)
+      // Beside the repository. What goes wrong is said when that is open.
+      const opening = openDisks(pairs, options)
+      opening.catch(() => undefined)
       const result = await withOperations(
         options,
         command,
         async (operations) => {
-          const opened: DiskBackup[] = []
+          const opened = await opening
           const progress = showProgress(`backing up ${machine}`, options.json === true)
           try {
-            for (const [id, path] of disks.map(parseDisk)) opened.push(await openDisk(id, path, options))
-            refuseUnusedFeeds(opened, options)
             return await operations.backUp({
               machine,
               disks: opened,
@@ -96,11 +98,10 @@ Examples:
             })
           } finally {
             progress.stop()
-            for (const disk of opened) await disk.source.close()
           }
         },
         { threads: true },
-      )
+      ).finally(() => opening.then(closeDisks, () => undefined))
       const { retention } = result
       if (retention !== undefined && 'error' in retention) {
         writeTrouble(retention.error, 'the backup is safe, but retention failed: ')
@@ -119,6 +120,23 @@ function parseDisk(text: string): Pair {
       `"${text}" names no disk. Write DISK=PATH, such as vda=disk.raw.`,
     )
   }
+}
+
+/** Opens all disks, or none. */
+async function openDisks(pairs: readonly Pair[], options: BackupOptions): Promise<readonly DiskBackup[]> {
+  const opened: DiskBackup[] = []
+  try {
+    for (const [id, path] of pairs) opened.push(await openDisk(id, path, options))
+    refuseUnusedFeeds(opened, options)
+    return opened
+  } catch (error) {
+    await closeDisks(opened)
+    throw error
+  }
+}
+
+async function closeDisks(disks: readonly DiskBackup[]): Promise<void> {
+  for (const disk of disks) await disk.source.close()
 }
 
 async function openDisk(id: string, path: string, options: BackupOptions): Promise<DiskBackup> {
