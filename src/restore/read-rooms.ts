@@ -13,7 +13,13 @@ export function tasksAtOnce(threads: number): number {
   return threads * ROOMS_PER_THREAD
 }
 
-let rooms: ReadRooms | undefined
+/** Rooms that nobody uses, of whatever crew. */
+const free: ReadMemory[] = []
+/**
+ * All restores of a crew share its rooms. Each crew has its own: where a process is played, and killed in the middle of a restore, that
+ * one's rooms never come back.
+ */
+const gates = new WeakMap<object, Gate>()
 
 /**
  * Lends memory for a task, in which its first bytes lie within a block as they do on the disk; whoever comes when all of it is lent waits.
@@ -21,38 +27,25 @@ let rooms: ReadRooms | undefined
  * shared with the threads, and begins on a page, so that plain bytes can be written past the page cache from where they are.
  */
 export async function withReadRoom<Result>(
-  threads: number,
+  crew: { readonly size: number },
   task: ReadTask,
   work: (room: ReadMemory) => Promise<Result>,
 ): Promise<Result> {
-  rooms ??= new ReadRooms(tasksAtOnce(threads))
-  return rooms.use((room) => work(lyingAs(room, task)))
+  const gate = gates.get(crew) ?? new Gate(tasksAtOnce(crew.size))
+  gates.set(crew, gate)
+  await gate.enter()
+  const room = free.pop() ?? makeRoom()
+  try {
+    return await work(lyingAs(room, task))
+  } finally {
+    free.push(room)
+    gate.leave()
+  }
 }
 
-class ReadRooms {
-  readonly #gate: Gate
-  readonly #free: ReadMemory[]
-
-  constructor(count: number) {
-    this.#gate = new Gate(count)
-    const memory = sharedAlignedMemory(count * ROOM_BYTES)
-    this.#free = Array.from({ length: count }, (_, i) => ({
-      plain: new Uint8Array(memory, i * ROOM_BYTES, PLAIN_BYTES),
-      stored: new Uint8Array(memory, i * ROOM_BYTES + PLAIN_BYTES, TASK_STORED_MAX),
-    }))
-  }
-
-  async use<Result>(work: (room: ReadMemory) => Promise<Result>): Promise<Result> {
-    await this.#gate.enter()
-    const room = this.#free.pop()
-    try {
-      if (room === undefined) throw new Error('more rooms were lent than there are')
-      return await work(room)
-    } finally {
-      if (room !== undefined) this.#free.push(room)
-      this.#gate.leave()
-    }
-  }
+function makeRoom(): ReadMemory {
+  const memory = sharedAlignedMemory(ROOM_BYTES)
+  return { plain: new Uint8Array(memory, 0, PLAIN_BYTES), stored: new Uint8Array(memory, PLAIN_BYTES) }
 }
 
 function lyingAs(room: ReadMemory, { pieces }: ReadTask): ReadMemory {

@@ -117,7 +117,7 @@ async function readTask(
   lost: LostRange[],
 ): Promise<void> {
   try {
-    await withReadRoom(repository.crew.size, task, async (room) => {
+    await withReadRoom(repository.crew, task, async (room) => {
       const { plain, damaged } = await repository.reader.run(task, room)
       const pieces = sortPieces(task, damaged)
       for (const piece of pieces.good)
