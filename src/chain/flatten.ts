@@ -8,7 +8,7 @@ import type { WorkPins } from './pins.js'
 import { readRun } from './run-store.js'
 
 /** Runs of one chain that are read at once. */
-const RUNS_IN_FLIGHT = 16
+export const RUNS_IN_FLIGHT = 16
 
 /** A disk's entry in a point, whose id is the name in its normal form. @throws DISK_UNKNOWN */
 export function diskOf(machine: string, point: PointState, diskId: string): DiskState {

@@ -1,5 +1,6 @@
 import { ExtentList } from '../chain/extent-list.js'
-import { overlay, overlayAll } from '../chain/overlay.js'
+import { RUNS_IN_FLIGHT } from '../chain/flatten.js'
+import { type Layer, overlay, overlayAll } from '../chain/overlay.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import {
@@ -44,11 +45,12 @@ export async function foldRuns(
   const [oldest, ...newer] = layers
   if (oldest === undefined || newer.length === 0) throw new RangeError('fold takes two runs or more')
   const packs = new PackTable()
-  const above = []
-  for (const layer of newer) {
-    const extents = await readRun(store, machine, layer.run, packs, 0, Infinity, cost)
-    above.push({ extents, sizeBytes: layer.sizeBytes })
-  }
+  const above: Layer[] = []
+  const read = inOrder(newer, RUNS_IN_FLIGHT, async ({ run, sizeBytes }) => ({
+    extents: await readRun(store, machine, run, packs, 0, Infinity, cost),
+    sizeBytes,
+  }))
+  for await (const layer of read) above.push(layer)
   const changes = overlayAll(above)
   const olderEnd = Math.min(...newer.map((layer) => layer.sizeBytes))
   const folder = new Folder(store, machine, oldest.run, changes, packs, pins, cost)
