@@ -1,18 +1,15 @@
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
-import { isPresent, type PackDirectory } from '../pack/pack-format.js'
+import { chunkAt, isPresent, type PackDirectory } from '../pack/pack-format.js'
 
 /** Plain bytes of decoded frames that are kept in memory for all readers of a repository. */
 export const FRAME_CACHE_BYTES_MAX = 64 * 1024 * 1024
 
-/**
- * Lately: since then less than this share of what the cache holds was touched. Small reads at random seldom come back that soon, and when they do, whole
- * frames of theirs are no use: with all of the cache, one read in ten of a disk of 1 GiB decoded one.
- */
-const LATELY_SHARE = 1 / 16
+/** Lately: since then less than this share of what the cache holds was touched. */
+const LATELY_SHARE = 0.25
 
-/** A read of less than this share of a frame gets just its chunks decoded, unless the frame was asked for lately. */
+/** A read of less than this share of a frame gets just its chunks decoded, unless it goes on from one before it. */
 const SMALL_SHARE = 0.5
 
 /** A frame's chunks, decoded and checked against their hashes. */
@@ -25,6 +22,13 @@ export interface DecodedFrame {
   readonly starts: Int32Array
 }
 
+/** The last small read of a frame: from where to where its chunks are, and the plain bytes that all of the frame would have taken. */
+interface Touched {
+  readonly plainBytes: number
+  readonly from: number
+  readonly to: number
+}
+
 /** Decoded frames of one repository: the least recently used go first; each is read once, however many want it. */
 export class FrameCache {
   readonly #repository: Repository
@@ -33,8 +37,8 @@ export class FrameCache {
   /** Least recently used first. */
   readonly #kept = new Map<string, DecodedFrame>()
   readonly #loading = new Map<string, Promise<DecodedFrame | undefined>>()
-  /** Frames of which a part was asked for lately, least recent first, and the plain bytes that they would have taken. */
-  readonly #touched = new Map<string, number>()
+  /** Frames of which a part was asked for lately, least recent first. */
+  readonly #touched = new Map<string, Touched>()
   #touchedBytes = 0
   #bytes = 0
   #hits = 0
@@ -75,23 +79,23 @@ export class FrameCache {
   }
 
   /**
-   * Is it worth while to decode all of a frame for `length` bytes of it? It is for large parts, for frames that are here, and for the
-   * second small read in the time that the cache remembers: then there are likely to be more. Small reads at random are not held
-   * up by bytes that nobody wants.
+   * Is it worth while to decode all of a frame for `length` bytes of it from `position` on? It is for large parts, for frames that are here, and for a
+   * small read that lies in the chunks of another one lately, or goes on after them: then there are likely to be more. Small reads at random are not held
+   * up by bytes that nobody wants: where any second read of a frame was enough, one in ten decoded a whole frame, of a disk of 1 GiB.
    */
-  wantsWhole(directory: PackDirectory, frame: number, length: number): boolean {
+  wantsWhole(directory: PackDirectory, frame: number, position: number, length: number): boolean {
     const plainBytes = directory.framePlain[frame] ?? 0
     const name = nameOf(directory, frame)
     if (length >= plainBytes * SMALL_SHARE || this.#kept.has(name) || this.#loading.has(name)) return true
     const touched = this.#touched.get(name)
     if (touched !== undefined) {
       this.#touched.delete(name)
-      this.#touchedBytes -= touched
-      return true
+      this.#touchedBytes -= touched.plainBytes
+      if (touched.from <= position && position <= touched.to) return true
     }
-    this.#touched.set(name, plainBytes)
+    this.#touched.set(name, { plainBytes, ...chunksAround(directory, position, length) })
     this.#touchedBytes += plainBytes
-    for (const [oldest, bytes] of this.#touched) {
+    for (const [oldest, { plainBytes: bytes }] of this.#touched) {
       if (this.#touchedBytes <= this.#bytesMax * LATELY_SHARE) break
       this.#touched.delete(oldest)
       this.#touchedBytes -= bytes
@@ -140,6 +144,16 @@ export class FrameCache {
       this.#bytes -= oldest.plain.byteLength
     }
   }
+}
+
+function chunksAround(
+  directory: PackDirectory,
+  position: number,
+  length: number,
+): Pick<Touched, 'from' | 'to'> {
+  const from = directory.chunkStart[chunkAt(directory, position)] ?? position
+  const to = directory.chunkStart[chunkAt(directory, position + length - 1) + 1] ?? position + length
+  return { from, to }
 }
 
 function nameOf({ id, generation }: PackDirectory, frame: number): string {

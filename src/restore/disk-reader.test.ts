@@ -122,12 +122,34 @@ describe('memory', () => {
       reader.extents.packs.idOf(reader.extents.pack[0] ?? 0),
     )
     expect(directory.frameCount).toBeGreaterThan(1)
-    const cache = new FrameCache(repository, (directory.framePlain[0] ?? 0) * 16)
-    expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
-    expect(cache.wantsWhole(directory, 1, 100)).toBe(false)
-    expect(cache.wantsWhole(directory, 0, 100)).toBe(false)
-    expect(cache.wantsWhole(directory, 0, 100)).toBe(true)
-    expect(cache.wantsWhole(directory, 0, directory.framePlain[0] ?? 0)).toBe(true)
+    const framePlain = directory.framePlain[0] ?? 0
+    const cache = new FrameCache(repository, framePlain * 4)
+    expect(cache.wantsWhole(directory, 0, 0, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 1, framePlain, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 0, 0, 100)).toBe(false)
+    expect(cache.wantsWhole(directory, 0, 0, 100)).toBe(true)
+    expect(cache.wantsWhole(directory, 0, 0, framePlain)).toBe(true)
+    reader.close()
+  })
+
+  it('takes a frame as a whole for small reads that go on from each other, not for those here and there', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('onwards', MIB))
+    const reader = await readerOf(repository)
+    const directory = await repository.catalog.directory(
+      reader.extents.packs.idOf(reader.extents.pack[0] ?? 0),
+    )
+    const cache = new FrameCache(repository)
+    const [, second = 0, third = 0, fourth = 0] = directory.chunkStart
+    const wants = (position: number): boolean => cache.wantsWhole(directory, 0, position, 100)
+    expect([wants(second), wants(0), wants(fourth), wants(second), wants(third)]).toEqual([
+      false,
+      false,
+      false,
+      false,
+      true,
+    ])
+    expect([wants(second), wants(second + 200)]).toEqual([false, true])
     reader.close()
   })
 

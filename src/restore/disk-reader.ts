@@ -141,7 +141,7 @@ export class DiskReader {
   async #fill(part: Part, { bytes, offset }: Place, at: number): Promise<void> {
     const { source, length } = part
     if (source === undefined) bytes.fill(0, at, at + length)
-    else if (this.#frames.wantsWhole(source.directory, source.frame, length))
+    else if (this.#frames.wantsWhole(source.directory, source.frame, source.position, length))
       copyBytes(bytes, at, await this.#loadFrom(part, source))
     else {
       this.#frames.missed()
@@ -255,7 +255,7 @@ export class DiskReader {
   async #load(part: Part, own = false): Promise<Uint8Array> {
     const { source, length } = part
     if (source === undefined) return NOTHING.subarray(0, length)
-    if (!this.#frames.wantsWhole(source.directory, source.frame, length))
+    if (!this.#frames.wantsWhole(source.directory, source.frame, source.position, length))
       return this.#frames.alone(() => this.#loadAlone(part, source))
     const bytes = await this.#loadFrom(part, source)
     // A small part is copied, so that it does not hold the memory of the whole frame.
