@@ -49,7 +49,7 @@ const common = {
   platform: 'node',
   format: 'cjs',
   target: 'node20.15',
-  external: ['zstd-napi', '@aws-sdk/client-s3', '@napi-rs/nice'],
+  external: ['zstd-napi', 'koffi', '@aws-sdk/client-s3', '@napi-rs/nice'],
   // What is imported when it is needed is required as well.
   supported: { 'dynamic-import': false },
   outExtension: { '.js': '.cjs' },

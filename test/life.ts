@@ -5,6 +5,7 @@ import { EverfoldError } from '../src/errors.js'
 import type { ByteExtent } from '../src/feed/byte-extents.js'
 import type { DiskSource } from '../src/feed/disk-source.js'
 import type { DiskTarget } from '../src/restore/restore.js'
+import { someHoles } from '../src/simulate/some-holes.js'
 
 const DISK_BYTES_MAX = 300_000
 
@@ -111,6 +112,7 @@ export function sourceOf(bytes: Uint8Array, name = 'memory'): DiskSource {
         throw new EverfoldError('SOURCE_CHANGED', 'read beyond the end')
       into.set(bytes.subarray(offset, offset + into.length))
     },
+    holes: async (grid) => someHoles(bytes, grid),
     checkUnchanged: async () => {},
     close: async () => {},
   }

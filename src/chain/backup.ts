@@ -1,6 +1,7 @@
+import { type ByteRange, withoutHoles } from '../byte-range.js'
 import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
-import type { ByteExtents } from '../feed/byte-extents.js'
+import { ByteExtents, totalBytes } from '../feed/byte-extents.js'
 import { bytesToRead, type DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { indexToCome } from '../index/index-to-come.js'
@@ -54,27 +55,34 @@ interface DiskPlan {
   readonly ingest: IngestDisk
   readonly chunker: 'fixed' | 'cdc'
   /** Ranges to read, sorted and apart. */
-  readonly ranges: readonly { readonly offset: number; readonly length: number }[]
+  readonly ranges: readonly ByteRange[]
+  /** Ranges that are zeros without being read. */
+  readonly holes: ByteExtents
   /** Of them, only what is not as it is here. */
   readonly base?: BaseDisk | undefined
 }
 
-/** Of the disk, each once. */
-function bytesOf({ ranges }: DiskPlan): number {
-  return ranges.reduce((sum, range) => sum + range.length, 0)
+const NO_HOLES = ByteExtents.from([])
+
+/** Of the disk, each once; holes count as what they spare. */
+function bytesOf({ ranges, holes }: DiskPlan): number {
+  return ranges.reduce((sum, range) => sum + range.length, totalBytes(holes))
 }
 
 async function fillPlan(
   { config: { chunkSize }, crew, batchBytes }: Repository,
   ingest: Ingest,
-  { request: { source }, base, ranges, ingest: disk }: DiskPlan,
+  { request: { source }, base, ranges, holes, ingest: disk }: DiskPlan,
   onRead: (doneBytes: number) => void,
 ): Promise<void> {
-  if (base === undefined) await fillBatches(ingest, disk, source, ranges, chunkSize, onRead)
-  else {
+  if (base === undefined) {
+    for (const { offset, length } of holes) ingest.zeros(disk, offset, length)
+    const known = totalBytes(holes)
+    await fillBatches(ingest, disk, source, ranges, chunkSize, (done) => onRead(known + done))
+  } else {
     const { sizeBytes } = source
     const size = Math.max(batchBytes, chunkSize)
-    const changed = differences({ base, source, sizeBytes, crew, batchBytes: size, chunkSize, onRead })
+    const changed = differences({ base, source, sizeBytes, holes, crew, batchBytes: size, chunkSize, onRead })
     await fillBatches(ingest, disk, source, changed, chunkSize, () => undefined)
   }
 }
@@ -101,10 +109,10 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   try {
     const plans: DiskPlan[] = []
     for (const disk of wanted) plans.push(await planDisk(repository, head, disk, ingest, pins))
-    const totalBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
+    const plannedBytes = plans.reduce((sum, plan) => sum + bytesOf(plan), 0)
     let readBytes = 0
     for (const plan of plans) {
-      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, totalBytes))
+      await fillPlan(repository, ingest, plan, (done) => request.onProgress?.(readBytes + done, plannedBytes))
       readBytes += bytesOf(plan)
     }
     await ingest.finish()
@@ -193,8 +201,8 @@ async function planDisk(
   if (request.chunker !== undefined && request.chunker !== chunker) throw cutOtherwise(request.id, chunker)
   const stride = chunker === 'cdc' ? 0 : repository.config.chunkSize
   const run = new RunBuilder(stride, ingest.packs)
-  const all = { offset: 0, length: size }
   if (request.changed === undefined) {
+    const holes = (await request.source.holes?.(repository.config.chunkSize)) ?? NO_HOLES
     const base =
       previous === undefined || head === undefined
         ? undefined
@@ -204,7 +212,8 @@ async function planDisk(
       request,
       previous: base === undefined ? undefined : previous,
       chunker,
-      ranges: size > 0 ? [all] : [],
+      ranges: [...withoutHoles(size, holes)],
+      holes,
       // On a grid chunks lie where they lay: they are compared once they are cut.
       ...(contentDefined
         ? { base, ingest: { run, base: undefined, contentDefined } }
@@ -226,6 +235,7 @@ async function planDisk(
     previous,
     chunker,
     ranges: grown,
+    holes: NO_HOLES,
     ingest: { run, base: undefined, contentDefined: chunker === 'cdc' },
   }
 }

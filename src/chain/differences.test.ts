@@ -6,7 +6,9 @@ import { SeededBytes } from '../../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from '../../test/disk-bytes.js'
 import { backUpBytes, openInMemory, restoreBytes } from '../../test/memory-repository.js'
 import type { ByteRange } from '../byte-range.js'
+import { ByteExtents } from '../feed/byte-extents.js'
 import { type DiskSource, openDiskSource } from '../feed/disk-source.js'
+import { someHoles } from '../simulate/some-holes.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { loadBase } from './backup.js'
 import { differences } from './differences.js'
@@ -29,7 +31,11 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }))
 
 /** What differs from machine `m`'s newest point. */
-async function differing(bytes: Buffer, source: Source = memory(bytes)): Promise<ByteRange[]> {
+async function differing(
+  bytes: Buffer,
+  source: Source = memory(bytes),
+  holes = ByteExtents.from([]),
+): Promise<ByteRange[]> {
   const { state } = await repository.chains.get('m')
   const disk = state.points.at(-1)?.disks[0]
   const pins = repository.pins.begin()
@@ -37,7 +43,13 @@ async function differing(bytes: Buffer, source: Source = memory(bytes)): Promise
   if (base === undefined) throw new Error('there is a point')
   readBytes = 0
   const found: ByteRange[] = []
-  const settings = { crew: repository.crew, batchBytes: BATCH, chunkSize: CHUNK, onRead: () => undefined }
+  const settings = {
+    crew: repository.crew,
+    batchBytes: BATCH,
+    chunkSize: CHUNK,
+    holes,
+    onRead: () => undefined,
+  }
   for await (const range of differences({ base, source, sizeBytes: bytes.length, ...settings }))
     found.push(range)
   pins.end()
@@ -92,6 +104,24 @@ describe('differences from the previous point', () => {
     expect(await differingInFile(disk)).toEqual([])
   })
 
+  it('are found without reading what is a hole now and was zeros', async () => {
+    const data = diskLike('disk', MIB)
+    const disk = Buffer.concat([data, Buffer.alloc(4 * MIB), data, Buffer.alloc(MIB)])
+    await backUpBytes(repository, 'm', disk)
+    const holes = ByteExtents.from([
+      { offset: MIB, length: 4 * MIB },
+      { offset: 6 * MIB, length: MIB },
+    ])
+    expect(await differing(disk, memory(disk), holes)).toEqual([])
+    // Chunks that were cut by content end where they like, so a little of what is around the holes is read.
+    expect(readBytes).toBeLessThan(3 * MIB)
+    // What was data and is a hole now did change.
+    const cleared = overwritten(disk, 5 * MIB, Buffer.alloc(MIB))
+    const all = ByteExtents.from([{ offset: MIB, length: 6 * MIB }])
+    const ranges = await differing(cleared, memory(cleared), all)
+    expectCover(ranges, disk, cleared)
+  })
+
   it('are the chunks that changed, however the previous point came to be', async () => {
     const random = new SeededBytes('differences')
     let disk = diskLike('disk', 2 * MIB)
@@ -112,6 +142,7 @@ describe('differences from the previous point', () => {
       const ranges = await differing(next)
       expectCover(ranges, compared, next)
       expect(await differingInFile(next)).toEqual(ranges)
+      expect(await differing(next, memory(next), someHoles(next, CHUNK))).toEqual(ranges)
       // Half of the points have edges where no content was cut.
       const merged = random.below(2) === 0 ? undefined : mergedFeed(feed, size)
       const point = await backUpBytes(repository, 'm', next, merged && { feed: merged })

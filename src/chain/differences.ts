@@ -1,5 +1,6 @@
 import type { ByteRange } from '../byte-range.js'
 import { SHA256_BYTES } from '../checksum.js'
+import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { inOrder } from '../in-order.js'
 import { type CompareJob, EXPECTS_HASH, EXPECTS_NOTHING, EXPECTS_ZEROS } from '../pack/compare.js'
@@ -11,6 +12,8 @@ export interface Comparison {
   readonly base: BaseDisk
   readonly source: Pick<DiskSource, 'read' | 'descriptor'>
   readonly sizeBytes: number
+  /** Ranges of the source that are zeros without being read: sorted, apart. */
+  readonly holes: ByteExtents
   readonly crew: Crew
   /** Read and hashed at once; at least a chunk. */
   readonly batchBytes: number
@@ -57,32 +60,48 @@ export async function* differences(comparison: Comparison): AsyncGenerator<ByteR
 /** Parts that lie one after the other. */
 interface CompareBatch extends ByteRange {
   readonly parts: readonly BasePart[]
+  /** Zeros in the previous point, and a hole in the source: nothing changed. */
+  readonly isHole: boolean
 }
 
 async function* batchesOf({
   base,
   source,
   sizeBytes,
+  holes,
   batchBytes,
   chunkSize,
 }: Comparison): AsyncGenerator<CompareBatch, void, undefined> {
   // No batch takes memory where threads read: with fewer of them, less is said to threads.
   const bytes = source.descriptor === undefined ? batchBytes : batchBytes * BATCHES_IN_ONE
+  const isInHole = holeTest(holes)
   for (let at = 0; at < sizeBytes; ) {
     const limit = Math.min(at + bytes, sizeBytes)
     const directories = new Map<number, PackDirectory>()
     await base.prepare(at, limit, directories)
     const parts: BasePart[] = []
     let end = at
+    let isHole = false
     for (const part of base.partsIn(at, sizeBytes, chunkSize, directories)) {
-      // What cannot be compared is a batch by itself: it is not read here.
-      if (parts.length > 0 && (end + part.length > limit || part.kind === 'none')) break
+      const isKnown = part.kind === 'zeros' && isInHole(part)
+      // What cannot be compared, and what need not be, is a batch by itself: it is not read here.
+      if (parts.length > 0 && (end + part.length > limit || part.kind === 'none' || isKnown !== isHole)) break
+      isHole = isKnown
       parts.push(part)
       end += part.length
       if (part.kind === 'none') break
     }
-    yield { offset: at, length: end - at, parts }
+    yield { offset: at, length: end - at, parts, isHole }
     at = end
+  }
+}
+
+/** @returns whether a range is in a hole; to be asked in order */
+function holeTest(holes: ByteExtents): (range: ByteRange) => boolean {
+  let i = 0
+  return ({ offset, length }) => {
+    while (i < holes.count && holes.end(i) <= offset) i++
+    return i < holes.count && holes.offset(i) <= offset && offset + length <= holes.end(i)
   }
 }
 
@@ -91,7 +110,8 @@ async function compareBatch(
   comparison: Comparison,
   idle: SharedArrayBuffer[],
 ): Promise<readonly ByteRange[]> {
-  const { offset, length, parts } = batch
+  const { offset, length, parts, isHole } = batch
+  if (isHole) return []
   if (parts[0]?.kind === 'none') return [{ offset, length }]
   const expectation = await expectationOf(parts, comparison.base)
   const same =

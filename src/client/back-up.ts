@@ -1,4 +1,4 @@
-import type { ByteRange } from '../byte-range.js'
+import { type ByteRange, withoutHoles } from '../byte-range.js'
 import type { BackedUp, NewSession } from './answers.js'
 import { BatchMemory } from './batch-memory.js'
 import { BATCH_BYTES, type UploadSource } from './cut-batch.js'
@@ -65,7 +65,8 @@ export async function backUp(http: Http, options: BackupOptions): Promise<Backed
       patience: http.patience(patienceMs, signal),
       giveUp: () => abort.abort(),
     }
-    const sent = disks.map((disk, i) => sentDisk(session, disk, i))
+    const sent: SentDisk[] = []
+    for (const [i, disk] of disks.entries()) sent.push(await sentDisk(session, disk, i))
     const totalBytes = sent.reduce((sum, { ranges }) => sum + bytesOf(ranges), 0)
     let before = 0
     for (const disk of sent) {
@@ -97,7 +98,11 @@ function requestOf({ disks, note, consistency }: BackupOptions): NewSession {
   }
 }
 
-function sentDisk(session: UploadSession, { source, changed }: BackupDisk, index: number): SentDisk {
+async function sentDisk(
+  session: UploadSession,
+  { source, changed }: BackupDisk,
+  index: number,
+): Promise<SentDisk> {
   const about = session.begun.disks[index]
   if (about === undefined) throw new RangeError('the service answers for every disk')
   const { id, chunker, sizeBytes, missing } = about
@@ -107,7 +112,15 @@ function sentDisk(session: UploadSession, { source, changed }: BackupDisk, index
   for (const { offset, length } of changed ?? [])
     if (offset < end) ranges.push({ offset, length: Math.min(length, end - offset) })
   if (end < sizeBytes) ranges.push({ offset: end, length: sizeBytes - end })
-  return { id, source, contentDefined: chunker === 'cdc', ranges }
+  const isWhole = changed === undefined && end === 0
+  const holes = isWhole ? [...((await source.holes?.(session.chunkSize)) ?? [])] : []
+  return {
+    id,
+    source,
+    contentDefined: chunker === 'cdc',
+    ranges: holes.length === 0 ? ranges : [...withoutHoles(sizeBytes, holes)],
+    holes,
+  }
 }
 
 function bytesOf(ranges: readonly ByteRange[]): number {

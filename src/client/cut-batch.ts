@@ -1,3 +1,4 @@
+import type { ByteRange } from '../byte-range.js'
 import type { ByteSource, PlainBatch } from '../chunker/fill-batches.js'
 import { cutFixed } from '../chunker/fixed.js'
 import { isZero } from '../chunker/zero.js'
@@ -8,6 +9,8 @@ import type { HashResult, Workers } from './workers.js'
 /** Where an upload's bytes come from. */
 export interface UploadSource extends ByteSource {
   readonly sizeBytes: number
+  /** Ranges that read as zeros and need not be read: sorted, apart; they begin and end on multiples of `grid` bytes, or at the end. */
+  holes?(grid: number): Promise<Iterable<ByteRange>>
 }
 
 /** A Blob, such as a file that somebody chose in a browser. */

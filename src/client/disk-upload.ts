@@ -40,8 +40,10 @@ export interface SentDisk {
   readonly id: string
   readonly source: UploadSource
   readonly contentDefined: boolean
-  /** What of it is sent: sorted, apart. */
+  /** What of it is read and sent: sorted, apart. */
   readonly ranges: readonly ByteRange[]
+  /** What is zeros without being read. */
+  readonly holes: readonly ByteRange[]
 }
 
 export interface UploadParts {
@@ -113,6 +115,13 @@ export class DiskUpload implements BatchSink<SentDisk> {
       cut.then(({ plain, lengths }) => workers.hash({ plain, start, lengths })),
     )
     return (await cut).tail
+  }
+
+  /** Sends a range of zeros. */
+  async zeros({ offset, length }: ByteRange): Promise<void> {
+    const parcel = await this.#openParcel()
+    parcel.zeros(offset, length)
+    if (parcel.isFull) this.#seal()
   }
 
   /** Waits until all of it has been acknowledged. @throws what went wrong */
@@ -279,6 +288,7 @@ export async function sendDisk(
   const upload = new DiskUpload(parts, disk)
   const asCut = parts.transfer === 'stream' ? { ...disk, contentDefined: false } : disk
   try {
+    for (const hole of disk.holes) await upload.zeros(hole)
     await fillBatches(upload, asCut, disk.source, disk.ranges, parts.session.chunkSize, onRead)
     await upload.finish()
   } catch (error) {

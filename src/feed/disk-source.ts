@@ -1,6 +1,7 @@
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
-import { type ByteExtents, totalBytes } from './byte-extents.js'
+import { ByteExtents, totalBytes } from './byte-extents.js'
+import { holesOf } from './holes.js'
 
 /** A disk that is read for a backup. */
 export interface DiskSource {
@@ -11,6 +12,12 @@ export interface DiskSource {
   readonly descriptor?: number
   /** Fills all of `into` from `offset` on. @throws SOURCE_FAILED, SOURCE_CHANGED */
   read(into: Uint8Array, offset: number): Promise<void>
+  /**
+   * Ranges that read as zeros and need not be read: sorted, apart. Without it, whoever wants zeros looks for them.
+   * @param grid  bytes: they begin and end on multiples of it, or at the disk's end
+   * @throws SOURCE_FAILED
+   */
+  holes?(grid: number): Promise<ByteExtents>
   /** Is it as large as it was? To be asked at the end of a backup. @throws SOURCE_CHANGED */
   checkUnchanged(): Promise<void>
   close(): Promise<void>
@@ -27,6 +34,7 @@ export function bytesToRead(
 }
 
 const SECTOR_BYTES = 512
+const NO_EXTENTS = ByteExtents.from([])
 
 /** A regular file or a block device. @throws SOURCE_FAILED */
 export async function openDiskSource(path: string): Promise<DiskSource> {
@@ -70,6 +78,18 @@ class FileSource implements DiskSource {
       if (count === 0)
         throw changed(this.name, this.sizeBytes, Math.min(offset + done, await sizeOf(this.name, this.#file)))
       done += count
+    }
+  }
+
+  async holes(grid: number): Promise<ByteExtents> {
+    try {
+      const status = await this.#file.stat()
+      if (!status.isFile() || status.blocks * SECTOR_BYTES >= status.size) return NO_EXTENTS
+      // Some file systems told what was just written for a hole, until it was on the disk (OpenZFS, issue 15526).
+      await this.#file.datasync()
+      return await holesOf(this.#file.fd, this.sizeBytes, grid)
+    } catch (error) {
+      throw sourceFailed(this.name, error)
     }
   }
 

@@ -2,6 +2,7 @@ import type { ByteExtent } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import type { DiskTarget } from '../restore/restore.js'
 import { Random } from './random.js'
+import { someHoles } from './some-holes.js'
 
 export const BLOCK_BYTES = 4096
 /** Different blocks in the world: few, so that the same ones come again and again. */
@@ -124,6 +125,7 @@ export function sourceOf(bytes: Buffer, gate?: Promise<void>): DiskSource {
       if (offset + into.length > bytes.length / 2) await gate
       into.set(bytes.subarray(offset, offset + into.length))
     },
+    holes: async (grid) => someHoles(bytes, grid),
     // An empty disk is not read.
     checkUnchanged: async () => gate,
     close: async () => undefined,

@@ -1,0 +1,76 @@
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { KIB, MIB, noise } from '../../test/disk-bytes.js'
+import { openDiskSource } from './disk-source.js'
+
+const GRID = 64 * KIB
+
+let folder: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'everfold-test-'))
+})
+
+afterEach(() => rm(folder, { recursive: true }))
+
+/** A file of which only these pieces were ever written. */
+async function sparse(sizeBytes: number, pieces: readonly (readonly [number, number])[]): Promise<string> {
+  const path = join(folder, 'disk')
+  const file = await open(path, 'w')
+  await file.truncate(sizeBytes)
+  for (const [offset, length] of pieces) await file.write(noise('piece', length), 0, length, offset)
+  await file.close()
+  return path
+}
+
+async function holesIn(path: string): Promise<[number, number][]> {
+  const source = await openDiskSource(path)
+  const found = await source.holes?.(GRID)
+  await source.close()
+  return [...(found ?? [])].map(({ offset, length }) => [offset, length])
+}
+
+describe('holes of a file', () => {
+  it('are those of a megabyte and more, on the grid, up to its end', async () => {
+    const path = await sparse(32 * MIB + 5, [
+      [100, 200],
+      [2 * MIB + 300, 5],
+      [3 * MIB + 4096, 100 * KIB],
+      [20 * MIB - 4096, 8192],
+    ])
+    const grown = 3 * MIB + 4096 + 100 * KIB
+    expect(await holesIn(path)).toEqual([
+      [GRID, 2 * MIB - GRID],
+      // Less than a megabyte lies before the third piece.
+      [Math.ceil(grown / GRID) * GRID, 20 * MIB - GRID - Math.ceil(grown / GRID) * GRID],
+      [20 * MIB + GRID, 12 * MIB + 5 - GRID],
+    ])
+  })
+
+  it('are all of a file that was never written to', async () => {
+    expect(await holesIn(await sparse(5 * MIB + 1, []))).toEqual([[0, 5 * MIB + 1]])
+  })
+
+  it('are none in a file that was written whole, whatever it holds, and in an empty one', async () => {
+    const path = join(folder, 'full')
+    const file = await open(path, 'w')
+    await file.write(Buffer.alloc(8 * MIB))
+    await file.close()
+    expect(await holesIn(path)).toEqual([])
+    expect(await holesIn(await sparse(0, []))).toEqual([])
+  })
+
+  it('never hold a byte that was just written', async () => {
+    const path = await sparse(64 * MIB, [])
+    for (let round = 0; round < 40; round++) {
+      const at = ((round * 29) % 64) * MIB + ((round * 7919) % MIB)
+      const file = await open(path, 'r+')
+      await file.write(noise('just', 100), 0, 100, at)
+      await file.close()
+      for (const [offset, length] of await holesIn(path))
+        expect(at + 100 <= offset || at >= offset + length).toBe(true)
+    }
+  })
+})
