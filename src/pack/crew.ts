@@ -35,10 +35,17 @@ const IDLE_TIMEOUT_MS = 60_000
  */
 const ONE_THREAD_BYTES_MAX = 64 * 1024 * 1024
 
+/** Some threads, and how many jobs they were given that are not done yet. */
+interface Pool {
+  readonly threads: number
+  readonly started: Promise<Piscina>
+  jobs: number
+}
+
 /** Threads that are there, or that come as jobs wait. */
 interface Threads {
   readonly count: number
-  readonly pool: Promise<Piscina>
+  readonly pools: readonly Pool[]
   /** Of a single one, when all is little: its work is shared with whoever asks. */
   readonly shared?: SharedWork
 }
@@ -99,14 +106,14 @@ export class ThreadCrew implements Crew {
   expect(bytes: number): void {
     const few = this.#threads
     if (few === undefined || few.count >= this.size || bytes <= ONE_THREAD_BYTES_MAX) return
-    this.#threads = startThreads(this.size, this.size)
-    few.pool.then((pool) => pool.destroy()).catch(() => undefined)
+    const others = this.size - few.count
+    this.#threads = { count: this.size, pools: [...few.pools, newPool(others, others, 1)] }
   }
 
   async close(): Promise<void> {
     const threads = this.#threads
     this.#threads = undefined
-    await (await threads?.pool)?.destroy()
+    await Promise.all((threads?.pools ?? []).map(async ({ started }) => (await started).destroy()))
   }
 
   /** @param here  does the same where it is called */
@@ -117,14 +124,30 @@ export class ThreadCrew implements Crew {
     ...handedOver: (ArrayBufferLike | undefined)[]
   ): Promise<Result> {
     this.#threads ??= startThreads(this.size, 1)
-    const { pool, shared } = this.#threads
-    const onThread = async (): Promise<Result> =>
-      (await pool).run(job, {
-        name,
-        transferList: handedOver.filter((buffer) => buffer instanceof ArrayBuffer),
-      }) as Promise<Result>
+    const { pools, shared } = this.#threads
+    const transferList = handedOver.filter((buffer) => buffer instanceof ArrayBuffer)
+    const onThread = (): Promise<Result> => runOn(idlest(pools), name, job, transferList) as Promise<Result>
     if (shared === undefined) return onThread()
     return shared.run(onThread, async () => here(new (await import('./inline-crew.js')).InlineCrew()))
+  }
+}
+
+/** The one that has the fewest jobs for each of its threads. */
+function idlest(pools: readonly Pool[]): Pool {
+  return pools.reduce((best, pool) => (pool.jobs / pool.threads < best.jobs / best.threads ? pool : best))
+}
+
+async function runOn(
+  pool: Pool,
+  name: string,
+  job: object,
+  transferList: readonly ArrayBuffer[],
+): Promise<unknown> {
+  pool.jobs++
+  try {
+    return await (await pool.started).run(job, { name, transferList: [...transferList] })
+  } finally {
+    pool.jobs--
   }
 }
 
@@ -143,7 +166,7 @@ let prepared: Threads | undefined
 export async function prepareThreads(count = sizeByDefault()): Promise<void> {
   prepared ??= startThreads(count, count, count === 1)
   // Whoever gives them a job hears of a failure.
-  await prepared.pool.catch(() => undefined)
+  await Promise.allSettled(prepared.pools.map(({ started }) => started))
 }
 
 function takePrepared(size: number): Threads | undefined {
@@ -154,10 +177,15 @@ function takePrepared(size: number): Threads | undefined {
 }
 
 function startThreads(count: number, atOnce: number, isShared = false): Threads {
-  const pool = startPool(count, atOnce, isShared ? THREAD_JOBS_MAX : 1)
+  const pools = [newPool(count, atOnce, isShared ? THREAD_JOBS_MAX : 1)]
+  return { count, pools, ...(isShared && { shared: new SharedWork() }) }
+}
+
+function newPool(threads: number, atOnce: number, jobsEach: number): Pool {
+  const started = startPool(threads, atOnce, jobsEach)
   // Whoever gives it a job hears of a failure.
-  pool.catch(() => undefined)
-  return { count, pool, ...(isShared && { shared: new SharedWork() }) }
+  started.catch(() => undefined)
+  return { threads, started, jobs: 0 }
 }
 
 /** Commands that need no threads do not load what starts them, either. */
