@@ -38,7 +38,7 @@ const CONDEMNED_STAY_IN_THE_INDEX = CONDEMNED_ARE_REFERRED_TO.slice(0, 1)
 export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'an object is not synced before it gets its name',
-    edits: [{ file: 'store/local-writer.js', find: 'await file.sync();', replace: '' }],
+    edits: [{ file: 'store/begun-file.js', find: 'await this.#file.sync();', replace: '' }],
   },
   {
     name: 'the folder of a new object is not synced',
