@@ -90,10 +90,10 @@ describe.skipIf(loop === undefined)('a block device (a loop device, which only r
     await at.write('target image', noise('old content', BYTES.length))
     const target = attempt('losetup', '-f', '--show', at.path('target image'))!
     try {
-      expect(await at.ok('backup', 'device', `vda=${source}`)).toMatchObject({
-        disks: [{ id: 'vda', sizeBytes: BYTES.length }],
-        newBytes: 0,
-      })
+      const taken = await at.ok('backup', 'device', `vda=${source}`)
+      expect(taken).toMatchObject({ disks: [{ id: 'vda', sizeBytes: BYTES.length }] })
+      // A file is cut anew at the edges of its holes, and a device has none: there chunks may differ.
+      expect(taken['newBytes']).toBeLessThan(MIB / 2)
       await at.fails('TARGET_EXISTS', 'restore', 'device', 'latest', `vda=${target}`)
       await at.ok('restore', 'device', 'latest', `vda=${target}`, '--force')
       expectSame(await readFile(target), BYTES, target)
