@@ -19,6 +19,9 @@ export class DurableFolders {
   /** By folder: the number of the last change of its names that began or ended, and which it was when its last good sync began. */
   readonly #changes = new Map<string, number>()
   readonly #synced = new Map<string, number>()
+  /** By folder: how many are adding to it, and its removal that is under way. */
+  readonly #adding = new Map<string, number>()
+  readonly #removing = new Map<string, Promise<void>>()
   #change = 0
 
   constructor(fileSystem: FileSystem, root: string) {
@@ -58,6 +61,23 @@ export class DurableFolders {
     }
   }
 
+  /**
+   * Runs what adds a name to a folder, which is made if it is not there. Until that has ended nobody removes it for being empty: it takes
+   * so long to be on stable storage that whoever makes it again and again could lose it again and again.
+   */
+  async add<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
+    this.#adding.set(folder, (this.#adding.get(folder) ?? 0) + 1)
+    try {
+      await this.#removing.get(folder)
+      await this.ensure(folder)
+      return await this.change(folder, work)
+    } finally {
+      const others = (this.#adding.get(folder) ?? 0) - 1
+      if (others > 0) this.#adding.set(folder, others)
+      else this.#adding.delete(folder)
+    }
+  }
+
   /** Puts a folder's names on stable storage. */
   async sync(folder: string): Promise<void> {
     const changes = this.#changesOf(folder)
@@ -65,9 +85,16 @@ export class DurableFolders {
     this.#synced.set(folder, Math.max(changes, this.#synced.get(folder) ?? 0))
   }
 
-  /** Removes a folder if it is empty, and what is known of it. Whoever adds to it at this moment finds it gone, and has to make it anew. */
+  /** Removes a folder if it is empty and nobody is adding to it, and what is known of it. */
   async removeEmpty(folder: string): Promise<void> {
-    if (folder === this.root) return
+    if (folder === this.root || this.#adding.has(folder)) return
+    const removing = (this.#removing.get(folder) ?? Promise.resolve()).then(() => this.#removeEmpty(folder))
+    this.#removing.set(folder, removing)
+    await removing
+    if (this.#removing.get(folder) === removing) this.#removing.delete(folder)
+  }
+
+  async #removeEmpty(folder: string): Promise<void> {
     this.#durable.delete(folder)
     try {
       // Not synced: should it be there again after a power cut, it is empty.

@@ -104,7 +104,7 @@ export class LocalWriter {
         return await this.#publish(begun.temporary, path)
       } catch (error) {
         if (!isAbsence(error)) throw error
-        // The last object beside it was removed just now, and the folder with it.
+        // Somebody else removed the folder.
         await this.#checkRoot()
         this.#folders.forget()
         return await this.#publish(begun.temporary, path)
@@ -117,8 +117,7 @@ export class LocalWriter {
   }
 
   async #publish(temporary: string, path: string): Promise<'created' | 'exists'> {
-    await this.#folders.ensure(dirname(path))
-    return this.#folders.change(dirname(path), () =>
+    return this.#folders.add(dirname(path), () =>
       publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
     )
   }
