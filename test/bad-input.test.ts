@@ -1,7 +1,6 @@
 /** Bad input: a stable code and exit status, a message that says what to do, and not a byte of the repository changed. */
 
 import { execFileSync } from 'node:child_process'
-import { closeSync, openSync, writeSync } from 'node:fs'
 import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -9,6 +8,7 @@ import { REPOSITORY_FORMAT_VERSION } from '../src/chain/config.js'
 import type { ErrorCode } from '../src/errors.js'
 import { KIB, MIB, noise } from './disk-bytes.js'
 import { ended, everfold, failed, start } from './everfold.js'
+import { writeThinFile } from './thin-file.js'
 import { Workspace } from './workspace.js'
 
 const SIZE = 300 * KIB + 1
@@ -300,12 +300,7 @@ describe('a command', () => {
 
 describe('a source', () => {
   it('that shrinks while it is read makes no point', async () => {
-    await at.write('shrinking', noise('head', MIB))
-    await truncate(at.path('shrinking'), 2 ** 34)
-    // Holes between these are too small to be left out.
-    const file = openSync(at.path('shrinking'), 'r+')
-    for (let offset = MIB; offset < 2 ** 34; offset += MIB / 2) writeSync(file, 'x', offset)
-    closeSync(file)
+    writeThinFile(at.path('shrinking'), 2 ** 34)
     const child = start(['backup', 'shrinking', 'vda=shrinking', '--json'], at.options)
     const run = ended(child)
     await untilRead(child.pid!, 100 * MIB)

@@ -2,17 +2,18 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, truncate } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { KIB, noise } from './disk-bytes.js'
 import { ended, start } from './everfold.js'
+import { writeThinFile } from './thin-file.js'
 import { Workspace } from './workspace.js'
 
 const BYTES = noise('locked', 300 * KIB)
-/** Reading this much nothing takes minutes. */
-const ENDLESS_BYTES = 2 ** 40
+/** Reading so much takes far longer than what is done meanwhile. */
+const ENDLESS_BYTES = 64 * 2 ** 30
 
 let at: Workspace
 let holder: ChildProcess
@@ -21,8 +22,7 @@ beforeEach(async () => {
   at = await Workspace.make()
   await at.write('disk', BYTES)
   await at.ok('backup', 'm', 'vda=disk')
-  await at.write('endless', '')
-  await truncate(at.path('endless'), ENDLESS_BYTES)
+  writeThinFile(at.path('endless'), ENDLESS_BYTES)
   holder = start(['backup', 'long', 'vda=endless'], at.options)
   await untilHeldBy(holder)
 })
