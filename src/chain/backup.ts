@@ -54,10 +54,10 @@ interface DiskPlan {
   readonly previous: DiskState | undefined
   readonly ingest: IngestDisk
   readonly chunker: 'fixed' | 'cdc'
-  /** Ranges to read, sorted and apart. */
-  readonly ranges: readonly ByteRange[]
   /** Ranges that are zeros without being read. */
   readonly holes: ByteExtents
+  /** Ranges to read, sorted and apart. */
+  readonly ranges: readonly ByteRange[]
   /** Of them, only what is not as it is here. */
   readonly base?: BaseDisk | undefined
 }

@@ -106,21 +106,18 @@ async function sentDisk(
   const about = session.begun.disks[index]
   if (about === undefined) throw new RangeError('the service answers for every disk')
   const { id, chunker, sizeBytes, missing } = about
+  const sent = { id, source, contentDefined: chunker === 'cdc' }
+  if (changed === undefined) {
+    const holes = [...((await source.holes?.(session.chunkSize)) ?? [])]
+    return { ...sent, ranges: [...withoutHoles(sizeBytes, holes)], holes }
+  }
   // What lies beyond the end at the parent is not there yet, whatever the feed says of it.
-  const end = changed === undefined ? 0 : (missing?.[0]?.offset ?? sizeBytes)
+  const end = missing?.[0]?.offset ?? sizeBytes
   const ranges: ByteRange[] = []
-  for (const { offset, length } of changed ?? [])
+  for (const { offset, length } of changed)
     if (offset < end) ranges.push({ offset, length: Math.min(length, end - offset) })
   if (end < sizeBytes) ranges.push({ offset: end, length: sizeBytes - end })
-  const isWhole = changed === undefined && end === 0
-  const holes = isWhole ? [...((await source.holes?.(session.chunkSize)) ?? [])] : []
-  return {
-    id,
-    source,
-    contentDefined: chunker === 'cdc',
-    ranges: holes.length === 0 ? ranges : [...withoutHoles(sizeBytes, holes)],
-    holes,
-  }
+  return { ...sent, ranges, holes: [] }
 }
 
 function bytesOf(ranges: readonly ByteRange[]): number {
