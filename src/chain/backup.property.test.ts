@@ -15,6 +15,7 @@ import { verifyRepository } from '../restore/verify.js'
 import { packsPrefix, parsePackKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { type BackupResult, backUp } from './backup.js'
+import { BATCH_BYTES } from './ingest.js'
 import { Repository } from './repository.js'
 
 /** Some ten seconds; many more with EVERFOLD_LIVES. */
@@ -70,6 +71,8 @@ class Life {
       crew: new InlineCrew(),
       environment: this.#environment,
       openIndex: async () => this.#index,
+      // With small ones most feeds are large.
+      batchBytes: this.#oneOf([20 * KIB, BATCH_BYTES]),
     })
   }
 

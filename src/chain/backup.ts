@@ -1,7 +1,7 @@
-import { type ByteRange, withoutHoles } from '../byte-range.js'
+import { type ByteRange, splitByHoles } from '../byte-range.js'
 import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
-import { ByteExtents, totalBytes } from '../feed/byte-extents.js'
+import { ByteExtents, clip, totalBytes } from '../feed/byte-extents.js'
 import { bytesToRead, type DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { indexToCome } from '../index/index-to-come.js'
@@ -64,9 +64,19 @@ interface DiskPlan {
 
 const NO_HOLES = ByteExtents.from([])
 
+/**
+ * What a feed names is read, holes or not, where it is less than so many batches (64 MiB): to find holes, the file is synced and more is
+ * loaded, 10 ms and more.
+ */
+const FED_BATCHES_WITH_HOLES_MIN = 8
+
 /** Of the disk, each once; holes count as what they spare. */
 function bytesOf({ ranges, holes }: DiskPlan): number {
-  return ranges.reduce((sum, range) => sum + range.length, totalBytes(holes))
+  return bytesIn(ranges) + totalBytes(holes)
+}
+
+function bytesIn(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { length }) => sum + length, 0)
 }
 
 async function fillPlan(
@@ -201,19 +211,18 @@ async function planDisk(
   if (request.chunker !== undefined && request.chunker !== chunker) throw cutOtherwise(request.id, chunker)
   const stride = chunker === 'cdc' ? 0 : repository.config.chunkSize
   const run = new RunBuilder(stride, ingest.packs)
+  const contentDefined = chunker === 'cdc'
   if (request.changed === undefined) {
-    const holes = (await request.source.holes?.(repository.config.chunkSize)) ?? NO_HOLES
+    const parts = await partsOf(repository, request.source, [{ offset: 0, length: size }])
     const base =
       previous === undefined || head === undefined
         ? undefined
         : await loadBase(repository, head.state, previous, pins)
-    const contentDefined = chunker === 'cdc'
     return {
+      ...parts,
       request,
       previous: base === undefined ? undefined : previous,
       chunker,
-      ranges: [...withoutHoles(size, holes)],
-      holes,
       // On a grid chunks lie where they lay: they are compared once they are cut.
       ...(contentDefined
         ? { base, ingest: { run, base: undefined, contentDefined } }
@@ -221,23 +230,33 @@ async function planDisk(
     }
   }
   if (previous === undefined) throw withoutBase(request.id)
-  const ranges = [...request.changed]
-  // What lies beyond the previous end is not in the base, whatever the feed says of it.
-  const grown = ranges
-    .filter((range) => range.offset < previous.sizeBytes)
-    .map((range) => ({
-      offset: range.offset,
-      length: Math.min(range.length, previous.sizeBytes - range.offset),
-    }))
-  if (size > previous.sizeBytes) grown.push({ offset: previous.sizeBytes, length: size - previous.sizeBytes })
+  const fed = fedRanges(request.changed, size, previous.sizeBytes)
+  const isLarge = bytesIn(fed) >= FED_BATCHES_WITH_HOLES_MIN * repository.batchBytes
   return {
+    ...(isLarge ? await partsOf(repository, request.source, fed) : { ranges: fed, holes: NO_HOLES }),
     request,
     previous,
     chunker,
-    ranges: grown,
-    holes: NO_HOLES,
-    ingest: { run, base: undefined, contentDefined: chunker === 'cdc' },
+    ingest: { run, base: undefined, contentDefined },
   }
+}
+
+/** What of a disk a feed names, and what the disk has grown by: sorted, apart. */
+function fedRanges(changed: ByteExtents, sizeBytes: number, previousBytes: number): readonly ByteRange[] {
+  // What lies beyond the previous end is not in the base, whatever the feed says of it.
+  const ranges: ByteRange[] = [...clip(changed, previousBytes)]
+  if (sizeBytes > previousBytes) ranges.push({ offset: previousBytes, length: sizeBytes - previousBytes })
+  return ranges
+}
+
+/** What of these ranges is to be read, and what is zeros without that. */
+async function partsOf(
+  { config }: Repository,
+  source: DiskSource,
+  wanted: readonly ByteRange[],
+): Promise<Pick<DiskPlan, 'ranges' | 'holes'>> {
+  const { data, zeros } = splitByHoles(wanted, (await source.holes?.(config.chunkSize)) ?? NO_HOLES)
+  return { ranges: data, holes: ByteExtents.from(zeros) }
 }
 
 /** The previous point's disk, to compare with; undefined if its runs are lost, so that everything is stored anew. */

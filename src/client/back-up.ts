@@ -1,4 +1,4 @@
-import { type ByteRange, withoutHoles } from '../byte-range.js'
+import { type ByteRange, splitByHoles } from '../byte-range.js'
 import type { BackedUp, NewSession } from './answers.js'
 import { BatchMemory } from './batch-memory.js'
 import { BATCH_BYTES, type UploadSource } from './cut-batch.js'
@@ -8,6 +8,9 @@ import { InlineWorkers } from './inline-workers.js'
 import { PATIENCE_MS_DEFAULT } from './patience.js'
 import { Sessions, type UploadSession } from './sessions.js'
 import type { Workers } from './workers.js'
+
+/** What changed is read where it is less: to find holes, more has to be loaded, and the file is synced. */
+const FED_BYTES_WITH_HOLES_MIN = 64 * 1024 * 1024
 
 /** A disk to back up. */
 export interface BackupDisk {
@@ -106,18 +109,26 @@ async function sentDisk(
   const about = session.begun.disks[index]
   if (about === undefined) throw new RangeError('the service answers for every disk')
   const { id, chunker, sizeBytes, missing } = about
-  const sent = { id, source, contentDefined: chunker === 'cdc' }
-  if (changed === undefined) {
-    const holes = [...((await source.holes?.(session.chunkSize)) ?? [])]
-    return { ...sent, ranges: [...withoutHoles(sizeBytes, holes)], holes }
-  }
+  const wanted =
+    changed === undefined ? [{ offset: 0, length: sizeBytes }] : fedRanges(changed, sizeBytes, missing)
+  const mayAsk = changed === undefined || bytesOf(wanted) >= FED_BYTES_WITH_HOLES_MIN
+  const holes = mayAsk ? await source.holes?.(session.chunkSize) : undefined
+  const { data, zeros } = splitByHoles(wanted, holes ?? [])
+  return { id, source, contentDefined: chunker === 'cdc', ranges: data, holes: zeros }
+}
+
+function fedRanges(
+  changed: Iterable<ByteRange>,
+  sizeBytes: number,
+  missing: readonly ByteRange[] | undefined,
+): ByteRange[] {
   // What lies beyond the end at the parent is not there yet, whatever the feed says of it.
   const end = missing?.[0]?.offset ?? sizeBytes
   const ranges: ByteRange[] = []
   for (const { offset, length } of changed)
     if (offset < end) ranges.push({ offset, length: Math.min(length, end - offset) })
   if (end < sizeBytes) ranges.push({ offset: end, length: sizeBytes - end })
-  return { ...sent, ranges, holes: [] }
+  return ranges
 }
 
 function bytesOf(ranges: readonly ByteRange[]): number {
