@@ -3,7 +3,7 @@
  * EVERFOLD_TEST_KILLS sets how often (default 12), EVERFOLD_TEST_SEED what happens when.
  */
 
-import { readFile } from 'node:fs/promises'
+import { link, readdir, readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SeededBytes } from '../bench/seeded-bytes.js'
 import { diskLike, KIB, MIB, noise, overwritten } from './disk-bytes.js'
@@ -94,6 +94,18 @@ describe(`a backup that is killed (seed ${SEED})`, () => {
     },
     PATIENCE_MS,
   )
+
+  it('leaves nothing that takes space for longer than until the next command', async () => {
+    await at.write('disk', noise('left', MIB))
+    await at.ok('backup', 'left', 'vda=disk')
+    // Killed while it wrote a pack, and in the moment in which one had got its name.
+    const [pack = ''] = (await at.objects()).filter((path) => path.startsWith('packs/'))
+    await at.write('repo/tmp/0123', noise('unfinished', MIB))
+    await link(at.path(`repo/${pack}`), at.path('repo/tmp/4567'))
+    await at.ok('stats')
+    expect(await readdir(at.path('repo/tmp'))).toEqual([])
+    expect(await at.ok('verify')).toMatchObject({ ok: true })
+  })
 
   it('says nothing of the process that died to those who come later', async () => {
     await killed(at.options, 150, 'backup', 'm', 'vda=disk')

@@ -72,6 +72,8 @@ export async function openStore(location: string, options: OpenStoreOptions = {}
     store,
     lock: async (repository, command) => {
       const lock = await lockRepository(store.location, command, realEnvironment, repository)
+      // Nobody writes yet. What cannot be removed, as on a disk that is only read, keeps nobody from reading.
+      await store.removeLeftovers().catch(() => undefined)
       return { indexFolder: join(store.location, 'index'), release: () => lock.release() }
     },
   }
