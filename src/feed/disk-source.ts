@@ -85,12 +85,22 @@ class FileSource implements DiskSource {
     try {
       const status = await this.#file.stat()
       if (!status.isFile() || status.blocks * SECTOR_BYTES >= status.size) return NO_EXTENTS
-      // Some file systems told what was just written for a hole, until it was on the disk (OpenZFS, issue 15526).
-      await this.#file.datasync()
+      if (!(await this.#sync())) return NO_EXTENTS
       return await holesOf(this.#file.fd, this.sizeBytes, grid)
     } catch (error) {
       throw sourceFailed(this.name, error)
     }
+  }
+
+  /**
+   * Some file systems told what was just written for a hole, until it was on the disk (OpenZFS, issue 15526).
+   * @returns false if it cannot be told: some that are only read, such as SquashFS, refuse it with EINVAL
+   */
+  async #sync(): Promise<boolean> {
+    return this.#file.datasync().then(
+      () => true,
+      () => false,
+    )
   }
 
   async checkUnchanged(): Promise<void> {

@@ -1,7 +1,7 @@
-import { mkdtemp, open, rm } from 'node:fs/promises'
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { KIB, MIB, noise } from '../../test/disk-bytes.js'
 import { openDiskSource } from './disk-source.js'
 
@@ -32,6 +32,13 @@ async function holesIn(path: string): Promise<[number, number][]> {
   return [...(found ?? [])].map(({ offset, length }) => [offset, length])
 }
 
+/** What all file handles have in common. */
+async function handlesOf(path: string): Promise<FileHandle> {
+  const file = await open(path)
+  await file.close()
+  return Object.getPrototypeOf(file) as FileHandle
+}
+
 describe('holes of a file', () => {
   it('are those of a megabyte and more, on the grid, up to its end', async () => {
     const path = await sparse(32 * MIB + 5, [
@@ -60,6 +67,39 @@ describe('holes of a file', () => {
     await file.close()
     expect(await holesIn(path)).toEqual([])
     expect(await holesIn(await sparse(0, []))).toEqual([])
+  })
+
+  it('are looked for once all that was written is on the disk', async () => {
+    const calls: string[] = []
+    const path = await sparse(8 * MIB, [])
+    const file = await handlesOf(path)
+    const datasync = vi.spyOn(file, 'datasync').mockImplementation(async () => {
+      calls.push('sync begins')
+      const writer = await open(path, 'r+')
+      await writer.write(noise('just', 100), 0, 100, 5 * MIB)
+      await writer.close()
+    })
+    try {
+      const found = await holesIn(path)
+      expect(calls).toEqual(['sync begins'])
+      expect(found).toEqual([
+        [0, 5 * MIB],
+        [5 * MIB + GRID, 3 * MIB - GRID],
+      ])
+    } finally {
+      datasync.mockRestore()
+    }
+  })
+
+  it('are none where the file system cannot say what is on the disk, such as one that is only read', async () => {
+    const path = await sparse(8 * MIB, [])
+    const refusal = Object.assign(new Error('EINVAL: invalid argument, fdatasync'), { code: 'EINVAL' })
+    const datasync = vi.spyOn(await handlesOf(path), 'datasync').mockRejectedValue(refusal)
+    try {
+      expect(await holesIn(path)).toEqual([])
+    } finally {
+      datasync.mockRestore()
+    }
   })
 
   it('never hold a byte that was just written', async () => {
