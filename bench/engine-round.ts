@@ -1,8 +1,8 @@
 import { mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { applyChanges, type Change, feedOf, revertChanges } from './changes.js'
-import { type Command, run } from './command.js'
-import { type Cost, measureWithOutput } from './measure.js'
+import { run } from './command.js'
+import { type Cost, measureWithOutput, secondsOf } from './measure.js'
 import type { Place, Tool } from './peers.js'
 
 /** In the order in which they are taken. */
@@ -15,6 +15,8 @@ export interface Sample extends Cost {
   readonly storedBytes: number
   /** Plain bytes that were in no chunk before, where the tool tells. */
   readonly newBytes?: number
+  /** Of a restore, whose `wallSeconds` last until the disk is on stable storage: until the command had ended. */
+  readonly unsyncedSeconds?: number
 }
 
 /** Of the steps that were chosen. */
@@ -76,6 +78,13 @@ async function requireIdentical(imagePath: string, restored: string, tool: Tool)
   }
 }
 
+/** Not every tool waits for the disk that it restores to be on stable storage, and none is faster for not having written it yet. */
+async function withSync(cost: Cost, restored: string): Promise<Cost & Pick<Sample, 'unsyncedSeconds'>> {
+  const syncSeconds = await secondsOf(() => run({ program: 'sync', args: [restored] }))
+  const { wallSeconds } = cost
+  return { ...cost, wallSeconds: wallSeconds + syncSeconds, unsyncedSeconds: wallSeconds }
+}
+
 /** What Everfold says of a backup, as far as it is needed here. */
 function newBytesIn(stdout: string): { readonly newBytes?: number } {
   const found = /"newBytes":\s*(\d+)/.exec(stdout)?.[1]
@@ -96,20 +105,21 @@ export async function runRound(
   const place = await makePlace(images, scratch)
   await run(tool.init(place))
   await writeOut(scratch)
-  const sample = async (imagePath: string, command: Command): Promise<Sample> => {
+  const sample = async (imagePath: string, step: Step): Promise<Sample> => {
     await warm(imagePath)
     const before = await allocatedBytes(place.repository)
-    const { cost, output } = await measureWithOutput(command, join(scratch, 'cost'))
+    const { cost, output } = await measureWithOutput(tool[step](place), join(scratch, 'cost'))
+    const synced = step === 'restore' ? await withSync(cost, tool.restoredFile(place)) : cost
     await writeOut(scratch)
     const storedBytes = (await allocatedBytes(place.repository)) - before
-    return { ...cost, storedBytes, ...newBytesIn(output.stdout) }
+    return { ...synced, storedBytes, ...newBytesIn(output.stdout) }
   }
   const samples: Partial<Record<Step, Sample>> = {}
   try {
     for (const step of steps.filter((one) => chosen.includes(one))) {
       if (step === 'incremental') await applyChanges(images.first, images.changes)
       const image = step === 'second' ? (images.second ?? images.first) : images.first
-      samples[step] = await sample(image, tool[step](place))
+      samples[step] = await sample(image, step)
       if (step === 'restore') await requireIdentical(images.first, tool.restoredFile(place), tool)
     }
     return samples

@@ -24,7 +24,7 @@ export const engineUsage = `engine: one disk image beside restic and borg, what 
   --tools A,B,…      of everfold, restic, borg (default: all)
   --rows A,B,…       what is measured (default: all)
                      of each tool: full; again, without a feed, when nothing changed; second, the same files on another machine's disk;
-                     incremental, from a feed; restore
+                     incremental, from a feed; restore, until the disk is on stable storage
                      of Everfold: copy, that is cp --sparse of the image; service, a full through it; random, a full of random bytes;
                      loop, what keeps the main thread busy
   --changes N        scattered 64 KiB changes before the incremental (default 400)
