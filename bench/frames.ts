@@ -89,8 +89,9 @@ class Tally {
 }
 
 /** Cuts a batch by content, and drops zeros and what was seen before. */
-function newChunks(plain: ArrayBuffer, used: number, seen: Set<string>): Chunks {
-  const { lengths } = runCut({ plain, pieces: Uint32Array.of(used), chunkSize, final: true })
+function newChunks(plain: ArrayBuffer, from: number, used: number, seen: Set<string>): Chunks {
+  const offsets = Float64Array.of(from)
+  const { lengths } = runCut({ plain, offsets, pieces: Uint32Array.of(used), chunkSize, final: true })
   const { hashes, zeros } = runHash({ plain, lengths })
   const kept: { offset: number; length: number; hash: Uint8Array }[] = []
   let offset = 0
@@ -184,7 +185,7 @@ async function measureAll(image: FileHandle, options: FramesOptions): Promise<Ta
   for (const [n, offset] of offsets.entries()) {
     const plain = new ArrayBuffer(batchBytes)
     const { bytesRead } = await image.read(new Uint8Array(plain), 0, batchBytes, offset)
-    const chunks = newChunks(plain, bytesRead, seen)
+    const chunks = newChunks(plain, offset, bytesRead, seen)
     if (chunks.lengths.length === 0) continue
     // All combinations take turns with each batch, beginning with another one each time: noise hits all alike.
     for (let i = 0; i < tallies.length; i += 1) {

@@ -325,6 +325,7 @@ export class Ingest {
     const { plain, lengths } = await this.#parts.crew.cut({
       plain: batch.plain,
       start,
+      offsets: Float64Array.from(batch.pieces, (piece) => piece.offset),
       pieces: Uint32Array.from(batch.pieces, (piece) => piece.length),
       chunkSize: this.#parts.settings.chunkSize,
       final: batch.final,

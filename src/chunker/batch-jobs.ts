@@ -10,6 +10,8 @@ export interface CutJob {
   readonly plain: ArrayBufferLike
   /** Where the first piece begins: 0, unless it says so. */
   readonly start?: number
+  /** Where each piece begins on the disk. */
+  readonly offsets: Float64Array
   /** Bytes of each piece; they lie one after the other, and no chunk reaches from one into the next. */
   readonly pieces: Uint32Array
   readonly chunkSize: number
@@ -29,7 +31,8 @@ export function runCut(job: CutJob): CutResult {
   let start = job.start ?? 0
   for (const [i, length] of job.pieces.entries()) {
     const final = job.final || i < job.pieces.length - 1
-    for (const chunk of cdc.cut(new Uint8Array(job.plain, start, length), final).lengths) lengths.push(chunk)
+    const { lengths: found } = cdc.cut(new Uint8Array(job.plain, start, length), job.offsets[i] ?? 0, final)
+    for (const chunk of found) lengths.push(chunk)
     start += length
   }
   return { plain: job.plain, lengths: Uint32Array.from(lengths) }

@@ -28,19 +28,28 @@ function textBytes(length: number, seed: number): Uint8Array {
   return Buffer.from(text.slice(0, length))
 }
 
-function cutWhole(bytes: Uint8Array, chunkSize: number): number[] {
-  return [...new FastCdc(chunkSize).cut(bytes, true).lengths]
+function cutWhole(bytes: Uint8Array, chunkSize: number, offset = 0): number[] {
+  return [...new FastCdc(chunkSize).cut(bytes, offset, true).lengths]
 }
 
 /** Cuts the stream while it arrives in pieces of `pieceLengths`, over and over. */
-function cutPiecewise(bytes: Uint8Array, chunkSize: number, pieceLengths: readonly number[]): number[] {
+function cutPiecewise(
+  bytes: Uint8Array,
+  chunkSize: number,
+  pieceLengths: readonly number[],
+  offset = 0,
+): number[] {
   const cdc = new FastCdc(chunkSize)
   const all: number[] = []
   let start = 0
   let arrived = 0
   for (let i = 0; arrived < bytes.length; i++) {
     arrived = Math.min(bytes.length, arrived + (pieceLengths[i % pieceLengths.length] ?? 1))
-    const { lengths, consumed } = cdc.cut(bytes.subarray(start, arrived), arrived === bytes.length)
+    const { lengths, consumed } = cdc.cut(
+      bytes.subarray(start, arrived),
+      offset + start,
+      arrived === bytes.length,
+    )
     expect(consumed).toBe(lengths.reduce((sum, length) => sum + length, 0))
     expect(arrived - start - consumed).toBeLessThan(chunkSize)
     all.push(...lengths)
@@ -78,8 +87,17 @@ const textMiB = textBytes(MiB, 2)
 const CHUNK = 16 * 1024
 const chunkSizes = Array.from({ length: 11 }, (_, i) => 2 ** (12 + i))
 
-/** Streams with random, textual and constant stretches. */
+/** Bytes that end with a block, and zeros before it, as files do if the stream begins on one. */
+const file = fc
+  .record({ at: fc.nat(MiB - 50_000), blocks: fc.integer({ min: 1, max: 9 }), padding: fc.nat(4000) })
+  .map(({ at, blocks, padding }) => {
+    const bytes = randomMiB.slice(at, at + blocks * 4096)
+    return bytes.fill(0, bytes.length - padding)
+  })
+
+/** Streams with files, and random, textual and constant stretches. */
 const stretch = fc.oneof(
+  file,
   fc
     .record({ source: fc.constantFrom(randomMiB, textMiB), at: fc.nat(MiB - 50_000), length: fc.nat(50_000) })
     .map(({ source, at, length }) => source.subarray(at, at + length)),
@@ -97,7 +115,7 @@ describe('FastCdc', () => {
         const lengths = cutWhole(bytes, chunkSize)
         expect(lengths.reduce((sum, length) => sum + length, 0)).toBe(bytes.length)
         expect(lengths.every((length) => length > 0 && length <= chunkSize)).toBe(true)
-        expect(lengths.slice(0, -1).every((length) => length >= chunkSize / 8)).toBe(true)
+        expect(lengths.slice(0, -1).every((length) => length >= chunkSize / 16)).toBe(true)
       }),
     )
   })
@@ -108,8 +126,10 @@ describe('FastCdc', () => {
       { minLength: 1, maxLength: 10 },
     )
     fc.assert(
-      fc.property(stream, smallChunkSize, pieces, (bytes, chunkSize, pieceLengths) => {
-        expect(cutPiecewise(bytes, chunkSize, pieceLengths)).toEqual(cutWhole(bytes, chunkSize))
+      fc.property(stream, smallChunkSize, pieces, fc.nat(9000), (bytes, chunkSize, pieceLengths, offset) => {
+        expect(cutPiecewise(bytes, chunkSize, pieceLengths, offset)).toEqual(
+          cutWhole(bytes, chunkSize, offset),
+        )
       }),
     )
   })
@@ -122,10 +142,10 @@ describe('FastCdc', () => {
   it('leaves an undecided tail to the next call, and nothing at the end', () => {
     const cdc = new FastCdc(4096)
     const zeros = new Uint8Array(10_000)
-    expect(cdc.cut(zeros, false)).toEqual({ lengths: Uint32Array.of(4096, 4096), consumed: 8192 })
-    expect(cdc.cut(zeros, true)).toEqual({ lengths: Uint32Array.of(4096, 4096, 1808), consumed: 10_000 })
-    expect(cdc.cut(zeros.subarray(0, 10), false)).toEqual({ lengths: new Uint32Array(0), consumed: 0 })
-    expect(cdc.cut(new Uint8Array(0), true)).toEqual({ lengths: new Uint32Array(0), consumed: 0 })
+    expect(cdc.cut(zeros, 0, false)).toEqual({ lengths: Uint32Array.of(4096, 4096), consumed: 8192 })
+    expect(cdc.cut(zeros, 0, true)).toEqual({ lengths: Uint32Array.of(4096, 4096, 1808), consumed: 10_000 })
+    expect(cdc.cut(zeros.subarray(0, 10), 0, false)).toEqual({ lengths: new Uint32Array(0), consumed: 0 })
+    expect(cdc.cut(new Uint8Array(0), 0, true)).toEqual({ lengths: new Uint32Array(0), consumed: 0 })
   })
 
   it.each(chunkSizes)('cuts zeros, and ones, into chunks of the largest length (%i)', (chunkSize) => {
@@ -156,6 +176,67 @@ describe('FastCdc', () => {
     )
     const near = [100, 1000, 3000, 10_000].map((at) => changedChunks(bytes, insertByte(bytes, at, 7), CHUNK))
     expect(near.reduce((sum, count) => sum + count, 0)).toBeLessThan(4 * 4)
+  })
+
+  describe('where a file seems to begin', () => {
+    /** Random bytes, but the last `padding` of them before `end` are zeros. */
+    const padded = (end: number, padding: number, length = 60_000): Uint8Array => {
+      const bytes = randomMiB.slice(0, length)
+      return bytes.fill(0, end - padding, end)
+    }
+    const ends = (bytes: Uint8Array, offset = 0): number[] => {
+      let at = 0
+      return cutWhole(bytes, 65536, offset).map((length) => (at += length))
+    }
+
+    it('cuts, at a block of the disk, after 32 zeros and before something else', () => {
+      expect(ends(padded(8192, 32))).toContain(8192)
+      expect(ends(padded(8192, 31))).not.toContain(8192)
+      const zeroAfter = padded(8192, 32)
+      zeroAfter[8192] = 0
+      expect(ends(zeroAfter)).not.toContain(8192)
+      expect(ends(padded(8191, 40))).not.toContain(8191)
+    })
+
+    it('goes by where the bytes lie on the disk', () => {
+      for (const offset of [5, 4095, 4097, 2 ** 45 + 100]) {
+        const end = 8192 + 4096 - (offset % 4096)
+        expect(ends(padded(end, 100), offset)).toContain(end)
+        expect(ends(padded(8192, 100), offset)).not.toContain(8192)
+      }
+    })
+
+    it('leaves no chunk of less than half the smallest length, and none of more than the largest', () => {
+      const blocks = Uint8Array.from({ length: 200 * 4096 }, (_, i) => (i % 4096 < 2000 ? 1 + (i % 199) : 0))
+      expect(new Set(cutWhole(blocks, 65536))).toEqual(new Set([4096]))
+      expect(Math.min(...cutWhole(blocks, 256 * 1024))).toBe(16 * 1024)
+      expect(Math.max(...cutWhole(blocks, 4096))).toBe(4096)
+    })
+
+    it('finds the same chunks of the same files in another order, where they have blocks of their own', () => {
+      const files = Array.from({ length: 40 }, (_, i) => {
+        const length = 5000 + 2977 * i
+        const bytes = new Uint8Array(Math.ceil((length + 32) / 4096) * 4096)
+        bytes.set(randomBytes(length, 100 + i))
+        bytes.set([1])
+        return bytes
+      })
+      const names = (list: readonly Uint8Array[]): Set<string> => {
+        const bytes = Buffer.concat(list)
+        let at = 0
+        return new Set(
+          cutWhole(bytes, 65536).map((length) => {
+            at += length
+            return createHash('sha256')
+              .update(bytes.subarray(at - length, at))
+              .digest('hex')
+          }),
+        )
+      }
+      const once = names(files)
+      const turned = names(files.toReversed())
+      expect([...turned].filter((name) => !once.has(name))).toEqual([])
+    })
   })
 
   it('refuses what is no chunk size', () => {
@@ -198,6 +279,16 @@ describe('FastCdc’s boundaries, which may never change', () => {
       46284, 65536, 41821, 65536, 40626, 34875, 7253,
     ])
     expect(digest(cutWhole(bytes, 4096))).toBe('1caa7c2ea16afc32')
+  })
+
+  it('are those of files that begin with a block', () => {
+    const bytes = randomMiB.slice()
+    for (let k = 0, end = 12_288; end < MiB; k++, end += 28_672) bytes.fill(0, end - 25 - 37 * k, end)
+    expect([65536, 16384, 4096].map((chunkSize) => digest(cutWhole(bytes, chunkSize)))).toEqual([
+      '21f2474ed2c61a34',
+      'dde73daa07100041',
+      '1ac3216ecdbc6860',
+    ])
   })
 
   it('are those of every chunk size', () => {

@@ -15,6 +15,8 @@ const content = Uint8Array.from(
   { length: 512 * 1024 },
   (_, i) => (Math.imul(i ^ (i >> 7), 0x9e3779b1) >>> 24) & 0xff,
 )
+// Blocks after which a file seems to begin.
+for (let end = 8192; end < content.length; end += 20_480) content.fill(0, end - 100, end)
 
 const source: ByteSource = {
   read: async (into, offset) => into.set(content.subarray(offset, offset + into.length)),
@@ -40,7 +42,9 @@ async function feed(
       }
       if (batch.unread !== undefined) expect({ start, final: batch.final }).toEqual({ start: 0, final: true })
       const pieces = Uint32Array.from(batch.pieces, (piece) => piece.length)
-      const { lengths } = runCut({ plain: batch.plain, start, pieces, chunkSize, final: batch.final })
+      const offsets = Float64Array.from(batch.pieces, (piece) => piece.offset)
+      const { plain, final } = batch
+      const { lengths } = runCut({ plain, start, offsets, pieces, chunkSize, final })
       const rest = [...lengths]
       let from = start
       for (const piece of batch.pieces) {
@@ -70,7 +74,7 @@ async function feed(
 function cutWhole(ranges: readonly ByteRange[]): string[] {
   return ranges.flatMap(({ offset, length }) => {
     let at = offset
-    const { lengths } = new FastCdc(chunkSize).cut(content.subarray(offset, offset + length), true)
+    const { lengths } = new FastCdc(chunkSize).cut(content.subarray(offset, offset + length), offset, true)
     return [...lengths].map((size) => `${(at += size) - size}+${size}`)
   })
 }

@@ -54,8 +54,14 @@ export async function cutBatch(
   const { plain: given, start = 0, pieces, final, disk } = batch
   if (!disk.contentDefined) return { plain: given, lengths: cellsOf(pieces, chunkSize), tail: NO_BYTES }
   const used = pieces.reduce((sum, { length }) => sum + length, 0)
-  const sizes = Uint32Array.from(pieces, ({ length }) => length)
-  const { plain, lengths } = await workers.cut({ plain: given, start, pieces: sizes, chunkSize, final })
+  const { plain, lengths } = await workers.cut({
+    plain: given,
+    start,
+    offsets: Float64Array.from(pieces, ({ offset }) => offset),
+    pieces: Uint32Array.from(pieces, ({ length }) => length),
+    chunkSize,
+    final,
+  })
   const consumed = lengths.reduce((sum, length) => sum + length, 0)
   // A copy: the buffer goes on to be hashed.
   return { plain, lengths, tail: new Uint8Array(plain, start, used).slice(consumed) }

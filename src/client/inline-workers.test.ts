@@ -23,8 +23,9 @@ describe('InlineWorkers', () => {
     await fc.assert(
       fc.asyncProperty(content, fc.boolean(), async (parts, final) => {
         const pieces = Uint32Array.from(parts, ({ length }) => length)
+        const offsets = Float64Array.from(parts, (_, i) => i * 1000)
         const bytes = (): ArrayBuffer => new Uint8Array(parts.flatMap((part) => [...part])).buffer
-        const job = { pieces, chunkSize: CHUNK_SIZE, final }
+        const job = { offsets, pieces, chunkSize: CHUNK_SIZE, final }
         const ours = await new InlineWorkers().cut({ plain: bytes(), ...job })
         const { lengths } = runCut({ plain: bytes(), ...job })
         expect(ours.lengths).toEqual(lengths)

@@ -176,7 +176,14 @@ describe('runEncode and runDecode', () => {
     }
     expect(runEncode({ ...job, level: 3, verify: true }).plain).toBe(plain)
     expect(runHash({ plain, lengths: Uint32Array.of(50) }).plain).toBe(plain)
-    expect(runCut({ plain, pieces: Uint32Array.of(100), chunkSize: 4096, final: true }).plain).toBe(plain)
+    const cut = runCut({
+      plain,
+      offsets: Float64Array.of(0),
+      pieces: Uint32Array.of(100),
+      chunkSize: 4096,
+      final: true,
+    })
+    expect(cut.plain).toBe(plain)
   })
 })
 
@@ -275,12 +282,22 @@ describe('the check of what was compressed', () => {
 describe('runCut and runHash', () => {
   it('cut the used bytes alone, as FastCdc does', () => {
     const [bytes] = sampleChunks('cut', [100_000]) as [Uint8Array]
+    // Where files seem to begin, if the bytes lie at 1,000 on the disk.
+    for (const block of [12_288, 40_960, 61_440]) bytes.fill(0, block - 1100, block - 1000)
     const plain = new ArrayBuffer(150_000)
     new Uint8Array(plain).set(bytes)
-    for (const final of [true, false]) {
-      const { lengths } = runCut({ plain, pieces: Uint32Array.of(bytes.length), chunkSize: 8192, final })
-      expect(lengths).toEqual(new FastCdc(8192).cut(bytes, final).lengths)
-    }
+    const cutAt = (offset: number, final: boolean): Uint32Array =>
+      runCut({
+        plain,
+        offsets: Float64Array.of(offset),
+        pieces: Uint32Array.of(bytes.length),
+        chunkSize: 8192,
+        final,
+      }).lengths
+    for (const final of [true, false])
+      for (const offset of [0, 1000])
+        expect(cutAt(offset, final)).toEqual(new FastCdc(8192).cut(bytes, offset, final).lengths)
+    expect(cutAt(0, true)).not.toEqual(cutAt(1000, true))
   })
 
   it('hash each chunk, and mark those of zeros', () => {

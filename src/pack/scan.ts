@@ -27,5 +27,5 @@ export function runScan({ plain, descriptor, offsets, lengths, chunkSize }: Scan
       return { plain, named: undefined }
     at += length
   }
-  return { plain, named: runHash(runCut({ plain, pieces: lengths, chunkSize, final: true })) }
+  return { plain, named: runHash(runCut({ plain, offsets, pieces: lengths, chunkSize, final: true })) }
 }

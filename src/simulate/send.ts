@@ -32,6 +32,7 @@ export function chunksOf({ bytes, chunker }: UploadedDisk, { start, end }: Span)
       ? cutFixed(start, end - start, CHUNK_BYTES)
       : runCut({
           plain: new Uint8Array(bytes.subarray(start, end)).buffer,
+          offsets: Float64Array.of(start),
           pieces: Uint32Array.of(end - start),
           chunkSize: CHUNK_BYTES,
           final: true,
