@@ -1,21 +1,31 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { wrapFileSystem } from '../../test/contracts/wrapped-file-system.js'
 import { isEverfoldError } from '../errors.js'
 import { type PowerCut, VolatileFileSystem } from '../simulate/volatile-file-system.js'
 import { type FileSystem, realFileSystem } from './file-system.js'
-import { LocalStore } from './local-store.js'
+import { LocalStore, type LocalStoreOptions } from './local-store.js'
 
 const cuts: PowerCut[] = ['loses all that is not synced', 'keeps names, loses their bytes']
 
 describe('a put into a local store, on the real file system', () => {
   let root: string
+  const stores: LocalStore[] = []
 
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), 'everfold-durability-'))
   })
+
+  // What they keep open would be closed at some time, with a warning, and not for ever.
+  afterEach(() => Promise.all(stores.splice(0).map((store) => store.close())))
+
+  async function openStore(options: LocalStoreOptions = {}): Promise<LocalStore> {
+    const store = await LocalStore.open(root, options)
+    stores.push(store)
+    return store
+  }
 
   afterAll(async () => {
     await rm(root, { recursive: true })
@@ -23,7 +33,7 @@ describe('a put into a local store, on the real file system', () => {
 
   it('syncs the bytes before they get their name, and every folder on the way before it answers', async () => {
     const calls: string[] = []
-    const store = await LocalStore.open(root, { fileSystem: recording(root, calls) })
+    const store = await openStore({ fileSystem: recording(root, calls) })
     await store.put('packs/ab/first', [Buffer.from('1')])
     calls.push('answered')
     const at = (call: string): number => {
@@ -41,7 +51,7 @@ describe('a put into a local store, on the real file system', () => {
 
   it('syncs a folder that others made once, and nothing but the last folder from then on', async () => {
     const calls: string[] = []
-    const store = await LocalStore.open(root, { fileSystem: recording(root, calls) })
+    const store = await openStore({ fileSystem: recording(root, calls) })
     await store.put('packs/ab/second', [Buffer.from('2')])
     expect(calls).toContain('sync .')
     expect(calls).toContain('sync packs')
@@ -52,7 +62,7 @@ describe('a put into a local store, on the real file system', () => {
 
   it('syncs what exists already before it says so, and writes nothing', async () => {
     const calls: string[] = []
-    const store = await LocalStore.open(root, { fileSystem: recording(root, calls) })
+    const store = await openStore({ fileSystem: recording(root, calls) })
     expect(await store.put('packs/ab/first', [Buffer.from('1')])).toBe('exists')
     expect(calls).toContain('sync packs/ab/first')
     expect(calls.at(-1)).toBe('sync packs/ab')
@@ -61,7 +71,7 @@ describe('a put into a local store, on the real file system', () => {
 
   it('keeps that order for what came bit by bit, and gives it its name at its end', async () => {
     const calls: string[] = []
-    const store = await LocalStore.open(root, { fileSystem: recording(root, calls) })
+    const store = await openStore({ fileSystem: recording(root, calls) })
     const parts = [10, 9000, 1, 0, 4096, 300_000].map((length, i) => Buffer.alloc(length, i + 1))
     const begun = await store.begin()
     for (const part of parts) await begun.append([part])
@@ -83,7 +93,7 @@ describe('a put into a local store, on the real file system', () => {
   })
 
   it('takes what came bit by bit as there already, or drops it, without a trace', async () => {
-    const store = await LocalStore.open(root)
+    const store = await openStore()
     const [again, unwanted] = await Promise.all([store.begin(), store.begin()])
     await Promise.all([again.append([Buffer.from('1')]), unwanted.append([Buffer.alloc(10_000)])])
     expect(await again.put('packs/ab/first', [])).toBe('exists')
