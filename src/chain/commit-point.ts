@@ -119,9 +119,9 @@ async function writeDisk(
   pins: WorkPins,
 ): Promise<{ readonly state: DiskState; readonly writtenBytes: number }> {
   const { id, sizeBytes, chunker, complete, extents } = disk
-  const { run, writtenBytes } = await writeRun(repository.store, machine, extents, (segment) =>
-    pins.claim(segment),
-  )
+  const { store, segmentExtents } = repository
+  const claim = (segment: string): Promise<void> => pins.claim(segment)
+  const { run, writtenBytes } = await writeRun(store, machine, extents, claim, segmentExtents)
   const stored = { stride: run.stride, segments: [...run.segments] }
   return { state: { id, sizeBytes, chunker, complete, run: stored }, writtenBytes }
 }

@@ -2,7 +2,7 @@ import { skipBytes } from '../parts.js'
 import type { BegunObject, StoreWriter } from '../store/store.js'
 
 /** So much is written at once; less waits for more, or for the rest of the pack. */
-const EARLY_BYTES_MIN = 1024 * 1024
+export const EARLY_BYTES_MIN = 1024 * 1024
 
 /**
  * Writes the bytes of a pack as they come, where the store can: so that little is left to be written when the pack is complete, which
@@ -10,6 +10,7 @@ const EARLY_BYTES_MIN = 1024 * 1024
  */
 export class EarlyPack {
   readonly #store: StoreWriter
+  readonly #bytesMin: number
   #waiting: Uint8Array[] = []
   #waitingBytes = 0
   #takenBytes = 0
@@ -17,8 +18,10 @@ export class EarlyPack {
   #object: Promise<BegunObject | undefined> = Promise.resolve(undefined)
   #hasBegun = false
 
-  constructor(store: StoreWriter) {
+  /** @param bytesMin  written at once */
+  constructor(store: StoreWriter, bytesMin = EARLY_BYTES_MIN) {
     this.#store = store
+    this.#bytesMin = bytesMin
   }
 
   /** Takes the next bytes of the pack. They must not be changed until the pack is written. */
@@ -26,7 +29,7 @@ export class EarlyPack {
     if (this.#store.begin === undefined) return
     this.#waiting.push(bytes)
     this.#waitingBytes += bytes.length
-    if (this.#waitingBytes < EARLY_BYTES_MIN) return
+    if (this.#waitingBytes < this.#bytesMin) return
     const parts = this.#waiting
     this.#takenBytes += this.#waitingBytes
     this.#waiting = []

@@ -32,6 +32,8 @@ export interface IngestSettings {
   readonly verify: boolean
   /** Plain bytes of a batch. */
   readonly batchBytes: number
+  /** Bytes of a pack that are written at once while it is not complete. */
+  readonly earlyBytes?: number
 }
 
 export interface IngestParts {
@@ -415,7 +417,7 @@ export class Ingest {
   #writeEarly(stored: Uint8Array): void {
     if (this.#parts.room !== undefined) return
     if (this.#early === undefined) {
-      this.#early = new EarlyPack(this.#parts.store)
+      this.#early = new EarlyPack(this.#parts.store, this.#parts.settings.earlyBytes)
       this.#early.append(packHeader())
     }
     this.#early.append(stored)

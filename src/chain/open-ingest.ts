@@ -13,7 +13,7 @@ export interface IngestScope {
 
 /** An ingest into a repository, as the repository is configured. */
 export function openIngest(
-  { store, catalog, crew, config, batchBytes }: Repository,
+  { store, catalog, crew, config, batchBytes, earlyBytes }: Repository,
   index: IngestIndex,
   pins: WorkPins,
   { room, totalBytes = Number.POSITIVE_INFINITY }: IngestScope = {},
@@ -27,6 +27,7 @@ export function openIngest(
     level: compression.level,
     verify: true,
     batchBytes: size,
+    earlyBytes,
   }
   return new Ingest({ store, catalog, index, crew, pins, settings, ...(room && { room }) })
 }

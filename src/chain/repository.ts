@@ -17,8 +17,10 @@ import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, type RepositoryConfig } from './config.js'
+import { EARLY_BYTES_MIN } from './early-pack.js'
 import { BATCH_BYTES } from './ingest.js'
 import { CondemnedDuring, Pins } from './pins.js'
+import { SEGMENT_EXTENTS_MAX } from './run-store.js'
 
 /** See docs/design.md for the figures behind these. */
 export const FRAME_SIZE_DEFAULT = 512 * 1024
@@ -47,8 +49,10 @@ export interface RepositoryParts {
   readonly locks?: () => ObjectLocks | undefined
   /** Of a bucket, likewise. */
   readonly archive?: () => Archive | undefined
-  /** Plain bytes that are hashed and compressed at a time: smaller in simulations. */
+  /** Plain bytes that are hashed and compressed at a time, those of a pack that are written at once, and extents of a segment: fewer in simulations. */
   readonly batchBytes?: number
+  readonly earlyBytes?: number
+  readonly segmentExtents?: number
 }
 
 /** An open repository: what all operations work on. */
@@ -58,6 +62,8 @@ export class Repository {
   readonly environment: Environment
   readonly config: RepositoryConfig
   readonly batchBytes: number
+  readonly earlyBytes: number
+  readonly segmentExtents: number
   readonly catalog: PackCatalog
   readonly reader: ChunkReader
   /** Shared memory of its own, which takes none until it is used. */
@@ -82,6 +88,8 @@ export class Repository {
     this.environment = parts.environment ?? realEnvironment
     this.config = config
     this.batchBytes = parts.batchBytes ?? BATCH_BYTES
+    this.earlyBytes = parts.earlyBytes ?? EARLY_BYTES_MIN
+    this.segmentExtents = parts.segmentExtents ?? SEGMENT_EXTENTS_MAX
     this.catalog = new PackCatalog(parts.store)
     this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
     this.quickReads = new QuickReads(parts.store, parts.crew)

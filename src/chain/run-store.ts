@@ -42,6 +42,7 @@ interface WrittenSegment {
 /**
  * Writes a list as segments; those that are in the store already cost nothing.
  * @param claim  Awaited with each segment's id before it is written: it may be there already and about to be collected.
+ * @param segmentExtents  of one segment, at most
  * @returns once all of them are durable.
  */
 export async function writeRun(
@@ -49,10 +50,11 @@ export async function writeRun(
   machine: string,
   list: ExtentList,
   claim: (segmentId: string) => Promise<void>,
+  segmentExtents = SEGMENT_EXTENTS_MAX,
 ): Promise<{ readonly run: RunRef; readonly writtenBytes: number }> {
   const segments: SegmentRef[] = []
   let writtenBytes = 0
-  const pieces = Math.ceil(list.length / SEGMENT_EXTENTS_MAX)
+  const pieces = Math.ceil(list.length / segmentExtents)
   for (let first = 0; first < pieces; first += SEGMENTS_IN_FLIGHT) {
     const batch: Promise<WrittenSegment>[] = []
     for (let piece = first; piece < Math.min(pieces, first + SEGMENTS_IN_FLIGHT); piece++)

@@ -26,14 +26,15 @@ export interface FoldCost extends ReadCost {
   writtenBytes: number
 }
 
-/** A clean segment next to rewritten ones is taken along when those have fewer extents: segments stay few and large. */
-const SMALL_EXTENTS = 4 * 1024
+/** A clean segment next to rewritten ones is taken along when those have fewer extents than this share of one: segments stay few and large. */
+const SMALL_SHARE = 1 / 32
 /** Segments that are being written while the next is read and overlaid. */
 const WRITES_IN_FLIGHT = 3
 
 /**
  * Folds runs, oldest first, into one. Only the segments of the oldest that the newer ones reach into are read and written
  * again; the others are named as they are. Memory: the newer runs, and a few segments of the oldest at a time.
+ * @param segmentExtents  of one segment, at most
  */
 export async function foldRuns(
   store: StoreWriter,
@@ -41,6 +42,7 @@ export async function foldRuns(
   layers: readonly FoldLayer[],
   pins: WorkPins,
   cost: FoldCost,
+  segmentExtents = SEGMENT_EXTENTS_MAX,
 ): Promise<RunRef> {
   const [oldest, ...newer] = layers
   if (oldest === undefined || newer.length === 0) throw new RangeError('fold takes two runs or more')
@@ -53,7 +55,7 @@ export async function foldRuns(
   for await (const layer of read) above.push(layer)
   const changes = overlayAll(above)
   const olderEnd = Math.min(...newer.map((layer) => layer.sizeBytes))
-  const folder = new Folder(store, machine, oldest.run, changes, packs, pins, cost)
+  const folder = new Folder(store, machine, oldest.run, changes, packs, pins, cost, segmentExtents)
   return folder.fold(olderEnd)
 }
 
@@ -65,6 +67,7 @@ class Folder {
   readonly #packs: PackTable
   readonly #pins: WorkPins
   readonly #cost: FoldCost
+  readonly #segmentExtents: number
   /** Extents that belong between the last segment written and the next. */
   #open: ExtentList
 
@@ -76,6 +79,7 @@ class Folder {
     packs: PackTable,
     pins: WorkPins,
     cost: FoldCost,
+    segmentExtents: number,
   ) {
     this.#store = store
     this.#machine = machine
@@ -84,6 +88,7 @@ class Folder {
     this.#packs = packs
     this.#pins = pins
     this.#cost = cost
+    this.#segmentExtents = segmentExtents
     this.#open = new ExtentList(run.stride, packs)
   }
 
@@ -103,14 +108,14 @@ class Folder {
       const zoneEnd = segments[i + 1]?.start ?? Infinity
       const changes = this.#changes.slice(zoneStart, zoneEnd)
       const clean = changes.length === 0 && segment.end <= olderEnd
-      if (clean && (this.#open.length === 0 || this.#open.length >= SMALL_EXTENTS)) {
+      if (clean && (this.#open.length === 0 || this.#open.length >= this.#segmentExtents * SMALL_SHARE)) {
         if (this.#open.length > 0) yield this.#takeOpen()
         yield segment
         continue
       }
       const older = await readSegment(this.#store, this.#machine, segment, this.#packs, this.#cost)
       this.#append(overlay(older, changes, olderEnd))
-      if (this.#open.length >= SEGMENT_EXTENTS_MAX) yield this.#takeOpen()
+      if (this.#open.length >= this.#segmentExtents) yield this.#takeOpen()
     }
     if (segments.length === 0) this.#append(this.#changes)
     if (this.#open.length > 0) yield this.#takeOpen()
@@ -132,8 +137,13 @@ class Folder {
       this.#pins.pin(piece.id)
       return [piece]
     }
-    const { run, writtenBytes } = await writeRun(this.#store, this.#machine, piece, (id) =>
-      this.#pins.claim(id),
+    const claim = (id: string): Promise<void> => this.#pins.claim(id)
+    const { run, writtenBytes } = await writeRun(
+      this.#store,
+      this.#machine,
+      piece,
+      claim,
+      this.#segmentExtents,
     )
     this.#cost.writtenBytes += writtenBytes
     return run.segments

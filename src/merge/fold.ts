@@ -194,7 +194,7 @@ async function foldPoint(
       continue
     }
     layers.push({ run: disk.run, sizeBytes: disk.sizeBytes })
-    const run = await foldRuns(repository.store, machine, layers, pins, cost)
+    const run = await foldRuns(repository.store, machine, layers, pins, cost, repository.segmentExtents)
     disks.push({ ...disk, complete, run: { stride: run.stride, segments: [...run.segments] } })
   }
   return disks

@@ -79,7 +79,8 @@ async function moveRun(
       moved.totalBytes !== list.totalBytes
     )
       throw new Error('a run that was moved does not cover what it covered')
-    const written = await writeRun(repository.store, machine, moved, (id) => pins.claim(id))
+    const claim = (id: string): Promise<void> => pins.claim(id)
+    const written = await writeRun(repository.store, machine, moved, claim, repository.segmentExtents)
     segments.push(...written.run.segments)
     writtenBytes += written.writtenBytes
     anyMoved = true

@@ -1,6 +1,6 @@
 import { isZero } from '../chunker/zero.js'
 import { hashMatches, scratch } from './jobs.js'
-import { readWhole } from './read-whole.js'
+import { type ReadWhole, readWhole } from './read-whole.js'
 
 /** Compare chunks of a disk that lie one after the other, each with what is expected there. */
 export interface CompareJob {
@@ -34,13 +34,16 @@ export interface CompareResult {
 /** Bytes read at once, and then hashed: they stay in a core's cache meanwhile. */
 const WINDOW_BYTES = 512 * 1024
 
-export function runCompare({ from, lengths, expected, hashes }: CompareJob): CompareResult {
+export function runCompare(
+  { from, lengths, expected, hashes }: CompareJob,
+  read: ReadWhole = readWhole,
+): CompareResult {
   const plain = 'plain' in from ? new Uint8Array(from.plain) : undefined
   const same = new Uint8Array(lengths.length)
   let at = 0
   for (let first = 0; first < lengths.length; ) {
     const { end, bytes } = windowFrom(lengths, first)
-    const window = plain?.subarray(at, at + bytes) ?? readWindow(from as OpenFile, at, bytes)
+    const window = plain?.subarray(at, at + bytes) ?? readWindow(from as OpenFile, at, bytes, read)
     if (window === undefined) return { plain: undefined, same: undefined }
     let start = 0
     for (; first < end; first++) {
@@ -62,9 +65,14 @@ function windowFrom(lengths: Uint32Array, first: number): { end: number; bytes: 
   return { end, bytes }
 }
 
-function readWindow({ descriptor, offset }: OpenFile, from: number, length: number): Uint8Array | undefined {
+function readWindow(
+  { descriptor, offset }: OpenFile,
+  from: number,
+  length: number,
+  read: ReadWhole,
+): Uint8Array | undefined {
   const window = scratch('gather', length).subarray(0, length)
-  return readWhole(descriptor, window, offset + from) ? window : undefined
+  return read(descriptor, window, offset + from) ? window : undefined
 }
 
 function isAsExpected(chunk: Uint8Array, expected: number, hashes: Uint8Array, index: number): boolean {

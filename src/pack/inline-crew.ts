@@ -14,11 +14,18 @@ import {
   runHash,
 } from './jobs.js'
 import { type PickJob, runPick } from './pick.js'
+import { type ReadWhole, readWhole } from './read-whole.js'
 import { runScan, type ScanJob, type ScanResult } from './scan.js'
 
 /** Works on the calling thread, in the order asked: for simulation and small tests. */
 export class InlineCrew implements Crew {
   readonly size = 1
+  readonly #read: ReadWhole
+
+  /** @param read  how files are read */
+  constructor(read: ReadWhole = readWhole) {
+    this.#read = read
+  }
 
   expect(): void {}
 
@@ -43,11 +50,11 @@ export class InlineCrew implements Crew {
   }
 
   compare(job: CompareJob): Promise<CompareResult> {
-    return Promise.resolve().then(() => runCompare(job))
+    return Promise.resolve().then(() => runCompare(job, this.#read))
   }
 
   scan(job: ScanJob): Promise<ScanResult> {
-    return Promise.resolve().then(() => runScan(job))
+    return Promise.resolve().then(() => runScan(job, this.#read))
   }
 
   pick(job: PickJob): Promise<number> {

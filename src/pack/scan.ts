@@ -1,6 +1,6 @@
 import { type HashResult, runCut } from '../chunker/batch-jobs.js'
 import { runHash } from './jobs.js'
-import { readWhole } from './read-whole.js'
+import { type ReadWhole, readWhole } from './read-whole.js'
 
 /** Read pieces of a disk into memory, cut them by content and name their chunks: all at once, while they are in a core's cache. */
 export interface ScanJob {
@@ -20,10 +20,13 @@ export interface ScanResult {
   readonly named: HashResult | undefined
 }
 
-export function runScan({ plain, descriptor, offsets, lengths, chunkSize }: ScanJob): ScanResult {
+export function runScan(
+  { plain, descriptor, offsets, lengths, chunkSize }: ScanJob,
+  read: ReadWhole = readWhole,
+): ScanResult {
   let at = 0
   for (const [i, length] of lengths.entries()) {
-    if (!readWhole(descriptor, new Uint8Array(plain, at, length), offsets[i] ?? 0))
+    if (!read(descriptor, new Uint8Array(plain, at, length), offsets[i] ?? 0))
       return { plain, named: undefined }
     at += length
   }

@@ -1,3 +1,4 @@
+import { EverfoldError } from '../errors.js'
 import type { ByteExtent } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import type { DiskTarget } from '../restore/restore.js'
@@ -116,18 +117,37 @@ export class SimulatedDisk {
   }
 }
 
-/** A source that reads from memory; what lies in the second half only after `gate`. */
-export function sourceOf(bytes: Buffer, gate?: Promise<void>): DiskSource {
+/** How a disk is read. */
+export interface Reading {
+  /** What lies in the second half only after this. */
+  readonly gate?: Promise<void> | undefined
+  /** Where it ends by now: it shrank since it was opened. */
+  readonly endsAt?: number | undefined
+  /** By which threads read it. */
+  readonly descriptor?: number | undefined
+}
+
+/** A source that reads from memory. */
+export function sourceOf(bytes: Buffer, { gate, endsAt, descriptor }: Reading = {}): DiskSource {
+  const end = endsAt ?? bytes.length
+  const check = (needed: number): void => {
+    if (needed > end) throw new EverfoldError('SOURCE_CHANGED', 'a simulated disk shrank')
+  }
   return {
     name: 'a simulated disk',
     sizeBytes: bytes.length,
+    ...(descriptor !== undefined && { descriptor }),
     read: async (into, offset) => {
       if (offset + into.length > bytes.length / 2) await gate
+      check(offset + into.length)
       into.set(bytes.subarray(offset, offset + into.length))
     },
     holes: async (grid) => someHoles(bytes, grid),
-    // An empty disk is not read.
-    checkUnchanged: async () => gate,
+    checkUnchanged: async () => {
+      // An empty disk is not read.
+      await gate
+      check(bytes.length)
+    },
     close: async () => undefined,
   }
 }

@@ -22,10 +22,12 @@ async function checkNothingPinned(world: World): Promise<void> {
   for (let i = 0; i < CALLS_TO_END && pins.anyOpenUpTo(pins.newest); i++) await store.size(repositoryKey)
   if (pins.anyOpenUpTo(pins.newest))
     throw new SimulationFailure('nothing is under way, and something is still pinned')
+  if (world.files.unclosed > 0)
+    throw new SimulationFailure(`nothing is under way, and ${world.files.unclosed} files are still open`)
 }
 
 /** What must be gone; of sessions that were committed it stays known for a day that they were. */
-const LEFT = /\/(?:packs|bundles|runs)\/|\/sessions\/.*(?<!\/done)$/
+const LEFT = /\/(?:packs|bundles|runs|tmp)\/|\/sessions\/.*(?<!\/done)$/
 
 /** The clients give up what they did not commit. */
 async function dropSessions(world: World): Promise<void> {
@@ -51,6 +53,8 @@ export async function finish(world: World): Promise<void> {
     for (const machine of await repository.chains.machines()) await deleteMachine(repository, machine)
     for (let round = 0; round < ROUNDS; round++)
       await collectGarbage(repository, { deadShareMax: 0, graceRounds: 1 })
+    // What was given up and could not be removed goes when a process starts.
+    await world.reopen()
     const left = world.files.files().filter((path) => LEFT.test(path))
     if (left.length > 0) throw new SimulationFailure(`garbage is left: ${left.join()}`)
     const { storedBytes } = await account(repository)

@@ -60,6 +60,7 @@ async function takeStep(world: World, step: Step): Promise<void> {
       ...step.operations.map((operation) => operate(world, operation, company)),
     ])
   })
+  if (world.misuse !== undefined) throw new SimulationFailure(world.misuse)
   if (world.injector.where !== '') world.log(`  (${world.injector.where})`)
   if (!survived) {
     const cut = step.faults.find(({ kind }) => kind === 'power cut' || kind === 'kill')

@@ -447,4 +447,129 @@ export const MUTATIONS: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'a hole is taken for the same, whatever the previous point has there',
+    edits: [
+      {
+        file: 'chain/differences.js',
+        find: "part.kind === 'zeros' && isInHole(part)",
+        replace: 'isInHole(part)',
+      },
+    ],
+  },
+  {
+    name: 'holes are taken for a block longer than they are',
+    edits: [
+      {
+        file: 'chain/backup.js',
+        find: '(await source.holes?.(config.chunkSize)) ?? NO_HOLES)',
+        replace:
+          '[...((await source.holes?.(config.chunkSize)) ?? NO_HOLES)].map(({ offset, length }) => ({ offset, length: length + config.chunkSize })))',
+      },
+    ],
+  },
+  {
+    name: 'what does not fit into a batch is left to be read, and is not',
+    edits: [{ file: 'chunker/fill-batches.js', find: 'if (!waits)', replace: 'if (!mayWait)' }],
+  },
+  {
+    name: 'what a thread could not read is taken for read',
+    edits: [{ file: 'pack/scan.js', find: 'return { plain, named: undefined };', replace: 'break;' }],
+  },
+  {
+    name: 'what a thread could not read is taken for the same',
+    edits: [
+      {
+        file: 'pack/compare.js',
+        find: 'return { plain: undefined, same: undefined };',
+        replace: 'return { plain: undefined, same: same.fill(1) };',
+      },
+    ],
+  },
+  {
+    name: 'a backup that failed does not wait for threads that read its disks',
+    edits: [{ file: 'chain/backup.js', find: 'await ingest.settle();', replace: 'void ingest.settle();' }],
+  },
+  {
+    name: 'a disk that shrank while it was read makes a point',
+    edits: [{ file: 'chain/backup.js', find: 'await plan.request.source.checkUnchanged();', replace: ';' }],
+  },
+  {
+    name: 'the end of a pack that was begun early is not synced',
+    edits: [
+      {
+        file: 'store/begun-file.js',
+        find: 'this.#rest = rest;',
+        replace: 'this.#rest = rest; await this.#file.sync(); this.#file.sync = async () => undefined;',
+      },
+    ],
+  },
+  {
+    name: 'a pack that was begun early lacks what did not fill a block',
+    edits: [
+      {
+        file: 'store/begun-file.js',
+        find: 'await writeParts(this.#file, [this.#rest, ...parts]);',
+        replace: 'await writeParts(this.#file, parts);',
+      },
+    ],
+  },
+  {
+    name: 'a pack goes on being written early after some of it could not be written',
+    edits: [
+      {
+        file: 'chain/early-pack.js',
+        find: 'await object.discard();\n        return undefined;',
+        replace: 'return object;',
+      },
+    ],
+  },
+  {
+    name: 'what was written early is written once more at the end of a pack',
+    edits: [
+      {
+        file: 'chain/early-pack.js',
+        find: 'skipBytes(parts, this.#takenBytes)',
+        replace: 'parts',
+      },
+    ],
+  },
+  {
+    name: 'a pack that was begun early stays open when its backup fails',
+    edits: [{ file: 'chain/ingest.js', find: 'await this.#early?.discard();', replace: '' }],
+  },
+  {
+    name: 'a job that was taken from those that wait stays with them',
+    edits: [
+      {
+        file: 'pack/shared-work.js',
+        find: 'const job = this.#waiting.shift();\n            if (job === undefined)\n                done();',
+        replace: 'const job = this.#waiting[0];\n            if (job === undefined)\n                done();',
+      },
+    ],
+  },
+  {
+    name: 'a job is taken from those that wait, and not done',
+    edits: [{ file: 'pack/shared-work.js', find: "job.begin('here').then(done, done);", replace: 'done();' }],
+  },
+  {
+    name: 'a fold names segments in the order in which they were written',
+    edits: [
+      {
+        file: 'merge/fold-runs.js',
+        find: '(piece) => this.#keep(piece));',
+        replace: '(piece) => this.#keep(piece).then((some) => { segments.push(...some); return []; }));',
+      },
+    ],
+  },
+  {
+    name: 'a fold loses what changed between two segments',
+    edits: [
+      {
+        file: 'merge/fold-runs.js',
+        find: 'const zoneEnd = segments[i + 1]?.start ?? Infinity;',
+        replace: 'const zoneEnd = i + 1 < segments.length ? segment.end : Infinity;',
+      },
+    ],
+  },
 ]

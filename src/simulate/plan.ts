@@ -83,12 +83,23 @@ export interface Step {
   readonly after: 'nothing' | 'reopen' | 'power cut' | 'clock jump' | 'check'
 }
 
+/** How a process works within, in some lives: with threads that read disks, and everything in small pieces. */
+export interface Work {
+  /** Of a pack: written at once while it is not complete. */
+  readonly earlyBytes: number
+  /** Extents of a segment of a run, at most. */
+  readonly segmentExtents: number
+  /** Is a single thread's work shared with whoever asks? */
+  readonly shares: boolean
+}
+
 export interface Life {
   readonly seed: number
   readonly machines: number
   readonly level: number
   readonly frameSize: number
   readonly batchBytes: number
+  readonly work: Work | undefined
   /** Turns that the removal of an object takes, at most: others meet what is going. */
   readonly removalTurns: number
   readonly steps: readonly Step[]
@@ -234,12 +245,24 @@ function planWithoutBundles(seed: number, steps: number): Life {
     level: random.pick([0, 1, 3]),
     frameSize: random.pick([4096, 8192, 32768]),
     batchBytes: random.pick([16384, 65536, 1 << 20]),
+    work: workOf(seed),
     removalTurns: random.pick([0, 0, 60]),
     steps: planned,
     service,
   }
   while (planned.length < steps) planned.push(planStep(random, weather, habits, planned.at(-1), service))
   return life
+}
+
+/** Of every other life. It has a random of its own, so that all else of a life is as it was before there was this. */
+function workOf(seed: number): Work | undefined {
+  const random = new Random(seed ^ 0x70b5)
+  if (random.chance(0.5)) return undefined
+  return {
+    earlyBytes: random.pick([1, 5000, 30_000]),
+    segmentExtents: random.pick([2, 5, 20]),
+    shares: random.chance(0.5),
+  }
 }
 
 const READ_KINDS: ReadonlySet<FaultKind> = new Set([

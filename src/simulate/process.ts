@@ -6,8 +6,11 @@ import type { MemoryIndex } from '../index/memory-index.js'
 import { rebuildIndex } from '../index/rebuild.js'
 import type { Crew } from '../pack/crew.js'
 import { InlineCrew } from '../pack/inline-crew.js'
+import { SharedWork } from '../pack/shared-work.js'
 import { type DecideFault, FaultyStore } from '../store/faulty-store.js'
 import { LocalStore } from '../store/local-store.js'
+import type { OpenDisks } from './open-disks.js'
+import type { Work } from './plan.js'
 import type { Scheduler } from './scheduler.js'
 import type { VolatileFileSystem } from './volatile-file-system.js'
 
@@ -22,17 +25,24 @@ export interface Surroundings {
   readonly decideFault: DecideFault
   readonly turn: () => Promise<void>
   readonly batchBytes: number
+  readonly work: Work | undefined
+  readonly disks: OpenDisks
+  /** Told of what must not be done, whatever comes of it. */
+  readonly misused: (what: string) => void
 }
 
 /** Starts a process: opens the repository, with an index that is rebuilt if it was never complete. */
 export async function openProcess(around: Surroundings): Promise<Repository> {
+  const { work } = around
   const local = await LocalStore.open(ROOT, { fileSystem: around.files, environment: around.environment })
+  await local.removeLeftovers().catch(() => undefined)
   const store = new FaultyStore(local, around.decideFault)
   return Repository.open({
     store,
-    crew: crewInTurns(around.turn),
+    crew: crewInTurns(around),
     environment: around.environment,
     batchBytes: around.batchBytes,
+    ...(work !== undefined && { earlyBytes: work.earlyBytes, segmentExtents: work.segmentExtents }),
     openIndex: async (quarantine) => {
       const index = indexInTurns(around.index, around.turn)
       if ((await index.getNote(COMPLETE)) === undefined) {
@@ -68,19 +78,29 @@ function indexInTurns(inner: ChunkIndex, turn: () => Promise<void>): ChunkIndex 
   }
 }
 
-function crewInTurns(turn: () => Promise<void>): Crew {
-  const inner = new InlineCrew()
+function crewInTurns({ turn, work, disks, misused }: Surroundings): Crew {
+  const inner = new InlineCrew(disks.read)
+  const shared = work?.shares === true ? new SharedWork() : undefined
+  const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
+    let begun = 0
+    const begin = (): Promise<T> => {
+      // What it was handed may be in use for something else by now.
+      if (++begun > 1) misused('a job was done twice')
+      return turn().then(job)
+    }
+    return shared === undefined ? begin() : shared.run(begin, begin)
+  }
   return {
     size: 2,
     expect: () => undefined,
-    cut: async (job) => turn().then(() => inner.cut(job)),
-    hash: async (job) => turn().then(() => inner.hash(job)),
-    encode: async (job) => turn().then(() => inner.encode(job)),
-    decode: async (job) => turn().then(() => inner.decode(job)),
-    check: async (job) => turn().then(() => inner.check(job)),
-    compare: async (job) => turn().then(() => inner.compare(job)),
-    scan: async (job) => turn().then(() => inner.scan(job)),
-    pick: async (job) => turn().then(() => inner.pick(job)),
+    cut: (job) => inTurn(() => inner.cut(job)),
+    hash: (job) => inTurn(() => inner.hash(job)),
+    encode: (job) => inTurn(() => inner.encode(job)),
+    decode: (job) => inTurn(() => inner.decode(job)),
+    check: (job) => inTurn(() => inner.check(job)),
+    compare: (job) => inTurn(() => inner.compare(job)),
+    scan: (job) => inTurn(() => inner.scan(job)),
+    pick: (job) => inTurn(() => inner.pick(job)),
     close: async () => undefined,
   }
 }

@@ -44,6 +44,8 @@ export class VolatileFileSystem implements FileSystem {
   /** Called before each step; may wait, to hold a call up. */
   before: (call: string, path: string) => Promise<void> | void = () => {}
   hardLinks = true
+  /** Files that were made and not closed yet. */
+  readonly #unclosed = new Set<Inode>()
   #inodes = 0
   #root = this.#newFolder()
 
@@ -65,6 +67,7 @@ export class VolatileFileSystem implements FileSystem {
     if (how === 'create')
       this.#add(path, { kind: 'file', ino: ++this.#inodes, bytes: NONE, syncedBytes: NONE })
     const inode = this.#find(path)
+    if (how === 'create') this.#unclosed.add(inode)
     return {
       read: async (target, offset, length, position) => {
         await this.#step('read', path)
@@ -84,8 +87,20 @@ export class VolatileFileSystem implements FileSystem {
         if (inode.kind === 'file') inode.syncedBytes = inode.bytes
         else inode.syncedNames = new Map(inode.names)
       },
-      close: async () => {},
+      close: async () => {
+        if (how === 'create') this.#unclosed.delete(inode)
+      },
     }
+  }
+
+  /** Files that whoever made them did not close. */
+  get unclosed(): number {
+    return this.#unclosed.size
+  }
+
+  /** The system closes what a process that died had open. */
+  closeAll(): void {
+    this.#unclosed.clear()
   }
 
   async link(existing: string, added: string): Promise<void> {

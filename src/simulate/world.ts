@@ -1,10 +1,11 @@
 import type { Repository } from '../chain/repository.js'
 import { Repository as RepositoryClass } from '../chain/repository.js'
 import { MemoryIndex } from '../index/memory-index.js'
-import type { DecideFault } from '../store/faulty-store.js'
+import type { DecideFault, Fault as StoreFault, StoreOperation } from '../store/faulty-store.js'
 import { LocalStore } from '../store/local-store.js'
 import { FaultInjector } from './faults.js'
 import { ModelMachine } from './model.js'
+import { OpenDisks } from './open-disks.js'
 import type { Fault, FaultKind, Life } from './plan.js'
 import { openProcess, ROOT } from './process.js'
 import { Random } from './random.js'
@@ -14,6 +15,9 @@ import { Service } from './service.js'
 import type { HeldSession } from './sessions.js'
 import type { UploadClient } from './upload-client.js'
 import { VolatileFileSystem } from './volatile-file-system.js'
+
+/** Of the calls that write a pack early so many fail. */
+const EARLY_FAULT_SHARE = 0.05
 
 /** What happened in a life, or in many. */
 export class Counts {
@@ -55,6 +59,10 @@ export class World {
   isRotten = false
   /** Machines of drills, each with a name of its own. */
   drilled: ModelMachine[] = []
+  /** What was done that must not be, whatever comes of it. */
+  misuse: string | undefined
+  /** What the process reads by descriptor. */
+  disks = this.#newDisks()
   drills = 0
   /** Backups that are held open while other things go on. */
   sessions: HeldSession[] = []
@@ -70,11 +78,14 @@ export class World {
   #nowMs = Date.UTC(2026, 0, 1)
   #monotonicMs = 0
   readonly #entropy: Random
+  /** Apart, so that nothing else depends on it. */
+  readonly #early: Random
 
   constructor(life: Life) {
     this.life = life
     this.machines = Array.from({ length: life.machines }, (_, i) => new ModelMachine(`m${i}`))
     this.#entropy = new Random(life.seed ^ 0x5eed)
+    this.#early = new Random(life.seed ^ 0xea71)
     this.#scheduler = new Scheduler(this.#entropy)
     this.#plugIn()
   }
@@ -119,14 +130,21 @@ export class World {
 
   /** The open repository; opens it if need be. */
   async open(): Promise<Repository> {
+    // Who died never goes on, not even with turns of those who come later.
+    const scheduler = this.#scheduler
     this.repository ??= await openProcess({
       files: this.files,
       index: this.index,
       environment: this.environment,
       decideFault: (operation, key) =>
-        this.drillFault(operation, key) ?? this.injector.decide(operation, key),
-      turn: () => this.#scheduler.turn(),
+        this.drillFault(operation, key) ??
+        this.injector.decide(operation, key) ??
+        this.#earlyFault(operation),
+      turn: () => scheduler.turn(),
       batchBytes: this.life.batchBytes,
+      work: this.life.work,
+      disks: this.disks,
+      misused: (what) => this.#misused(what),
     })
     return this.repository
   }
@@ -182,6 +200,8 @@ export class World {
     for (const client of this.clients) client.stop()
     this.holds = []
     this.sessions = []
+    this.disks = this.#newDisks()
+    this.files.closeAll()
     for (const machine of this.machines) machine.stop()
     this.#scheduler = new Scheduler(this.#entropy)
     const random = new Random(seed)
@@ -233,6 +253,21 @@ export class World {
 
   log(line: string): void {
     this.trace.push(line)
+  }
+
+  #newDisks(): OpenDisks {
+    return new OpenDisks((what) => this.#misused(what))
+  }
+
+  #misused(what: string): void {
+    this.misuse ??= what
+  }
+
+  /** What cannot be written early is written later: that is no failure. */
+  #earlyFault(operation: StoreOperation): StoreFault | undefined {
+    if (operation !== 'begin' && operation !== 'append') return undefined
+    if (!this.#early.chance(EARLY_FAULT_SHARE)) return undefined
+    return { kind: this.#early.chance(0.5) ? 'error-before' : 'error-after' }
   }
 
   #noFaults(): FaultInjector {

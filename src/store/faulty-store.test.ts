@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { VolatileFileSystem } from '../simulate/volatile-file-system.js'
 import { type Fault, FaultyStore, type StoreOperation } from './faulty-store.js'
+import { LocalStore } from './local-store.js'
 import { MemoryStore } from './memory-store.js'
 import type { Store } from './store.js'
 
@@ -92,6 +94,35 @@ describe('a store with faults', () => {
     await keysOf(store, 'b/')
     expect(asked).toEqual(['put a', 'readTail a', 'list b/'])
   })
+
+  it('begins no object where the other store cannot', () => {
+    expect(new FaultyStore(new MemoryStore(), () => undefined).begin).toBeUndefined()
+  })
+
+  it.each(['error-before', 'error-after'] as const)(
+    'spoils each step of an object that comes bit by bit (%s), and leaves nothing of it but what got its name',
+    async (kind) => {
+      for (const spoiled of ['begin', 'append', 'put'] as const) {
+        const fileSystem = new VolatileFileSystem()
+        const inner = await LocalStore.open('/store', { fileSystem, create: true })
+        const store = new FaultyStore(inner, (asked) => (asked === spoiled ? { kind } : undefined))
+        const write = async (): Promise<void> => {
+          const begun = await store.begin?.()
+          try {
+            await begun?.append([content])
+            await begun?.put('a', [content])
+          } catch (error) {
+            await begun?.discard()
+            throw error
+          }
+        }
+        await expect(write()).rejects.toMatchObject({ code: 'STORE_FAILED' })
+        expect(await keysOf(inner)).toEqual(spoiled === 'put' && kind === 'error-after' ? ['a'] : [])
+        expect(fileSystem.files().filter((path) => path.startsWith('/store/tmp/'))).toEqual([])
+        expect(fileSystem.unclosed).toBe(0)
+      }
+    },
+  )
 
   it('calls a fault that cannot happen to the operation a mistake of the test', async () => {
     const flip: Fault = { kind: 'flipped-bit', bit: 0 }

@@ -1,8 +1,18 @@
 import { EverfoldError } from '../errors.js'
 import { storeFull } from './local-errors.js'
-import type { Store, StoredObject } from './store.js'
+import type { BegunObject, Store, StoredObject } from './store.js'
 
-export type StoreOperation = 'read' | 'readAll' | 'readTail' | 'size' | 'list' | 'settle' | 'put' | 'remove'
+export type StoreOperation =
+  | 'read'
+  | 'readAll'
+  | 'readTail'
+  | 'size'
+  | 'list'
+  | 'settle'
+  | 'put'
+  | 'begin'
+  | 'append'
+  | 'remove'
 
 /** What goes wrong with one call. A fault that makes no sense for the operation (a bit flipped in a put) is a bug of the test. */
 export type Fault =
@@ -25,7 +35,7 @@ export type Fault =
   | { readonly kind: 'partial-listing'; readonly drops: (key: string) => boolean }
   | { readonly kind: 'empty-listing' }
 
-/** Asked once per call, with the key (or prefix) before anything is done. Undefined: all goes well. */
+/** Asked once per call, with the key (or prefix, or nothing where there is no key yet) before anything is done. Undefined: all goes well. */
 export type DecideFault = (operation: StoreOperation, key: string) => Fault | undefined
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -37,10 +47,13 @@ type Bytes = Uint8Array<ArrayBuffer>
 export class FaultyStore implements Store {
   readonly #inner: Store
   readonly #decide: DecideFault
+  /** Where the store around which this is has it. */
+  readonly begin?: () => Promise<BegunObject>
 
   constructor(inner: Store, decide: DecideFault) {
     this.#inner = inner
     this.#decide = decide
+    if (inner.begin !== undefined) this.begin = () => this.#begin()
   }
 
   get location(): string {
@@ -113,6 +126,32 @@ export class FaultyStore implements Store {
     return this.#call('put', key, () => this.#inner.put(key, parts))
   }
 
+  async #begin(): Promise<BegunObject> {
+    const fault = await this.#before('begin', '')
+    const begun = await this.#inner.begin?.()
+    if (begun === undefined) throw new Error('whoever began an object can always begin one')
+    if (fault !== undefined) {
+      // Whoever never heard of it cannot discard it.
+      await begun.discard()
+      throw fault.kind === 'error-after' ? failure(fault, 'begin', '') : nonsense(fault, 'begin')
+    }
+    return {
+      append: (parts) => this.#call('append', '', () => begun.append(parts)),
+      put: (key, parts) => this.#put(key, begun, parts),
+      discard: () => begun.discard(),
+    }
+  }
+
+  async #put(key: string, begun: BegunObject, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
+    try {
+      return await this.#call('put', key, () => begun.put(key, parts))
+    } catch (error) {
+      // It may not have come that far.
+      await begun.discard()
+      throw error
+    }
+  }
+
   async remove(key: string): Promise<void> {
     return this.#call('remove', key, () => this.#inner.remove(key))
   }
@@ -141,12 +180,14 @@ export class FaultyStore implements Store {
   async #before(operation: StoreOperation, key: string): Promise<Fault | undefined> {
     const fault = this.#decide(operation, key)
     if (fault?.kind === 'error-before') throw failure(fault, operation, key)
-    if (fault?.kind === 'full' && operation === 'put') throw storeFull(`write ${key}`, this.location)
+    if (fault?.kind === 'full' && NEEDS_SPACE.has(operation)) throw storeFull(`write ${key}`, this.location)
     if (fault?.kind !== 'delay') return fault
     await fault.wait()
     return undefined
   }
 }
+
+const NEEDS_SPACE: ReadonlySet<StoreOperation> = new Set(['put', 'begin', 'append'])
 
 function failure(fault: { readonly error?: Error }, operation: StoreOperation, key: string): Error {
   if (fault.error !== undefined) return fault.error
