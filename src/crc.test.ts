@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 
 import { crc32 } from './checksum.js'
-import { crc32ByTables, crc32c, portableCrc32 } from './crc.js'
+import { crc32ByTables, crc32c, joinedCrc32, portableCrc32 } from './crc.js'
 
 it('gives the CRC-32 of zlib, also without it, and in pieces', () => {
   fc.assert(
@@ -14,6 +14,19 @@ it('gives the CRC-32 of zlib, also without it, and in pieces', () => {
       }
     }),
   )
+})
+
+it('joins the CRC-32 of two parts, also of large ones', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), fc.uint8Array({ maxLength: 100 }), (a, b) => {
+      expect(joinedCrc32(crc32(a), crc32(b), b.length)).toBe(crc32(b, crc32(a)))
+    }),
+  )
+  const large = new Uint8Array(5_000_011).fill(7)
+  for (const at of [0, 1, 65_536, 4_194_303, large.length])
+    expect(joinedCrc32(crc32(large.subarray(0, at)), crc32(large.subarray(at)), large.length - at)).toBe(
+      crc32(large),
+    )
 })
 
 it('gives the checksums that RFC 3720 (B.4) gives as examples', () => {

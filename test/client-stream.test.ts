@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { crc32 } from '../src/checksum.js'
 import { hashesOf, nameAt } from '../src/client/chunk-names.js'
 import { encodeChunks, placeChunks } from '../src/client/cut-batch.js'
 import { framedStream, type NamedChunk, type StreamRecord } from '../src/client/framed-stream.js'
@@ -40,7 +41,7 @@ const record: fc.Arbitrary<StreamRecord> = fc.oneof(
         chunks.reduce((sum, { size }) => sum + size, 0),
       ),
     )
-    return { kind: 'chunks' as const, chunks, frame: { codec: 0, stored } }
+    return { kind: 'chunks' as const, chunks, frame: { codec: 0, stored, crc: crc32(stored) } }
   }),
 )
 
@@ -78,8 +79,8 @@ async function decoded(stream: Uint8Array, piece: number): Promise<StreamRecord[
     known: async (chunks) => void records.push({ kind: 'known', chunks: named(chunks) }),
     frame: async (chunks, codec, length, fill) => {
       const stored = new Uint8Array(length)
-      await fill(stored)
-      records.push({ kind: 'chunks', chunks: named(chunks), frame: { codec, stored } })
+      const crc = await fill(stored)
+      records.push({ kind: 'chunks', chunks: named(chunks), frame: { codec, stored, crc } })
     },
   })
   return records

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { noise } from '../../test/disk-bytes.js'
 import { openInMemory } from '../../test/memory-repository.js'
-import { sha256 } from '../checksum.js'
+import { crc32, sha256 } from '../checksum.js'
 import { CODEC_RAW } from '../pack/pack-format.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { SharedRoom } from './ingest-room.js'
@@ -26,7 +26,10 @@ function frameOf(name: string): { readonly chunks: NamedChunks; readonly frame: 
     frame: {
       codec: CODEC_RAW,
       length: bytes.length,
-      fill: async (into) => into.set(bytes),
+      fill: async (into) => {
+        into.set(bytes)
+        return crc32(bytes)
+      },
       complain: () => new Error('it has its hashes'),
     },
   }

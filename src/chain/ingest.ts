@@ -234,7 +234,7 @@ export class Ingest {
     const hashed = checked.then(({ zeros }) => ({ plain: NO_BUFFER, lengths, hashes, zeros }))
     this.#inTurn(batchOf(disk, chunks), hashed, async (decision) => {
       const { settings, crew } = this.#parts
-      const kept = keepFrames(decision, job, await checked, settings, crew)
+      const kept = keepFrames(decision, job, frames.crcs(), await checked, settings, crew)
       if (kept === undefined) this.#room.giveBack(frames.room)
       return kept
     })

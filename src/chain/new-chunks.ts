@@ -72,11 +72,13 @@ const NO_BUFFER = new ArrayBuffer(0)
 /**
  * Keeps frames as they came, if all of their chunks are new; of the others, the chunks that are new are compressed anew.
  * @param job  what was checked, with this result
+ * @param crcs  of each frame
  * @returns undefined if no chunk is new. `plain` of the result is memory that is no longer needed
  */
 export function keepFrames(
   decision: Decision,
   job: CheckJob,
+  crcs: Uint32Array,
   checked: CheckResult,
   settings: FrameSettings,
   crew: Crew,
@@ -85,7 +87,7 @@ export function keepFrames(
   const lengths: number[] = []
   const parts: Promise<EncodeResult>[] = []
   let isAllKept = true
-  for (const frame of framesOf(job, checked)) {
+  for (const frame of framesOf(job, crcs)) {
     const again = groupFrames(decision, settings, frame.first, frame.end)
     const isKept = again?.lengths.length === frame.end - frame.first
     isAllKept &&= isKept
@@ -106,12 +108,12 @@ export function keepFrames(
   return { frameChunks: Uint32Array.from(frameChunks), lengths: Uint32Array.from(lengths), encoded }
 }
 
-function* framesOf(job: CheckJob, { crc }: CheckResult): Generator<CheckedFrame> {
+function* framesOf(job: CheckJob, crcs: Uint32Array): Generator<CheckedFrame> {
   let storedFrom = 0
   let first = 0
   for (const [i, storedLength] of job.storedLength.entries()) {
     const end = first + (job.frameChunks[i] ?? 0)
-    yield { codec: job.codec[i] ?? 0, crc: crc[i] ?? 0, storedFrom, storedLength, first, end }
+    yield { codec: job.codec[i] ?? 0, crc: crcs[i] ?? 0, storedFrom, storedLength, first, end }
     storedFrom += storedLength
     first = end
   }

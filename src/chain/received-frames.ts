@@ -14,8 +14,8 @@ export interface ReceivedFrame {
   readonly codec: number
   /** Stored bytes. */
   readonly length: number
-  /** Fills all of `into` with them. */
-  fill(into: Uint8Array): Promise<void>
+  /** Fills all of `into` with them. @returns their CRC-32, as they came */
+  fill(into: Uint8Array): Promise<number>
   /** What to throw for a chunk that does not have its hash; without one: the frame cannot be decoded. */
   complain(chunk: number | undefined): Error
 }
@@ -28,6 +28,7 @@ export class ReceivedFrames {
   readonly #room: SharedArrayBuffer
   readonly #frames: ReceivedFrame[] = []
   readonly #chunks: NamedChunks[] = []
+  readonly #crcs: number[] = []
   #used = 0
   #count = 0
 
@@ -47,7 +48,7 @@ export class ReceivedFrames {
 
   /** Takes one more; if its bytes do not come, nothing of it. @throws what its `fill` throws */
   async add(frame: ReceivedFrame, chunks: NamedChunks): Promise<void> {
-    await frame.fill(new Uint8Array(this.#room, this.#used, frame.length))
+    this.#crcs.push(await frame.fill(new Uint8Array(this.#room, this.#used, frame.length)))
     this.#frames.push(frame)
     this.#chunks.push(chunks)
     this.#used += frame.length
@@ -67,6 +68,11 @@ export class ReceivedFrames {
       at += chunks.lengths.length
     }
     return { offsets, lengths, hashes }
+  }
+
+  /** Of each frame: CRC-32 of its stored bytes. */
+  crcs(): Uint32Array {
+    return Uint32Array.from(this.#crcs)
   }
 
   /** @param chunks  what {@link chunks} gave */

@@ -65,6 +65,5 @@ export class BatchMemory {
 
 function withOwnBytes(record: StreamRecord): StreamRecord {
   if (record.kind !== 'chunks') return record
-  const { codec, stored } = record.frame
-  return { ...record, frame: { codec, stored: stored.slice() } }
+  return { ...record, frame: { ...record.frame, stored: record.frame.stored.slice() } }
 }

@@ -150,7 +150,8 @@ export async function encodeChunks(
   let at = 0
   const records = frames.map((chunks, i): StreamRecord => {
     const length = result.storedLength[i] ?? 0
-    const frame = { codec: result.codec[i] ?? 0, stored: result.stored.subarray(at, at + length) }
+    const stored = result.stored.subarray(at, at + length)
+    const frame = { codec: result.codec[i] ?? 0, stored, crc: result.crc[i] ?? 0 }
     at += length
     return { kind: 'chunks', chunks, frame }
   })

@@ -1,5 +1,5 @@
 import { BinaryWriter } from '../binary.js'
-import { portableCrc32 } from '../crc.js'
+import { joinedCrc32, portableCrc32 } from '../crc.js'
 import { HASH_BYTES, hashesOf } from './chunk-names.js'
 
 /*
@@ -42,6 +42,8 @@ export interface NamedChunk {
 export interface ChunkFrame {
   readonly codec: number
   readonly stored: Uint8Array
+  /** CRC-32 of these bytes: whoever made them had them at hand. */
+  readonly crc: number
 }
 
 export type StreamRecord =
@@ -70,13 +72,21 @@ function payloadBytes(record: StreamRecord): number {
 
 /** The whole stream of these records, in pieces: bytes and frames are not copied. */
 export function framedStream(records: readonly StreamRecord[]): readonly Uint8Array[] {
-  const pieces: Uint8Array[] = [HEADER]
-  for (const record of records) {
-    pieces.push(headOf(record))
-    if (record.kind === 'data') pieces.push(record.bytes)
-    if (record.kind === 'chunks') pieces.push(record.frame.stored)
+  const pieces: Uint8Array[] = []
+  let crc = 0
+  const add = (piece: Uint8Array): void => {
+    pieces.push(piece)
+    crc = portableCrc32(piece, crc)
   }
-  const crc = pieces.reduce((seed, piece) => portableCrc32(piece, seed), 0)
+  add(HEADER)
+  for (const record of records) {
+    add(headOf(record))
+    if (record.kind === 'data') add(record.bytes)
+    if (record.kind !== 'chunks') continue
+    const { stored, crc: own } = record.frame
+    pieces.push(stored)
+    crc = joinedCrc32(crc, own, stored.length)
+  }
   const end = new BinaryWriter(RECORD_HEADER_BYTES + END_BYTES)
   writeHead(end, END, END_BYTES)
   end.u32(records.length)

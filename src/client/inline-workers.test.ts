@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { crc32 } from '../checksum.js'
 import { runCut } from '../chunker/batch-jobs.js'
 import { runHash } from '../pack/jobs.js'
 import { InlineWorkers } from './inline-workers.js'
@@ -41,7 +42,7 @@ describe('InlineWorkers', () => {
   it('puts chosen chunks into frames as they are', async () => {
     const plain = Uint8Array.from({ length: 100 }, (_, i) => i).buffer
     const job = { offsets: Uint32Array.of(10, 20, 50), lengths: Uint32Array.of(5, 2, 3) }
-    const { stored, storedLength, codec } = await new InlineWorkers().encode({
+    const { stored, storedLength, codec, crc } = await new InlineWorkers().encode({
       ...job,
       plain,
       frameChunks: Uint32Array.of(2, 1),
@@ -53,5 +54,6 @@ describe('InlineWorkers', () => {
       [7, 3],
       [0, 0],
     ])
+    expect([...crc]).toEqual([crc32(stored.subarray(0, 7)), crc32(stored.subarray(7))])
   })
 })

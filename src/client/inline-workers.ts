@@ -1,6 +1,7 @@
 import sha256 from 'fast-sha256'
 import { type CutJob, type CutResult, type HashJob, type HashResult, runCut } from '../chunker/batch-jobs.js'
 import { isZero } from '../chunker/zero.js'
+import { portableCrc32 } from '../crc.js'
 import { HASH_BYTES } from './chunk-names.js'
 import type { EncodeJob, EncodeResult, Workers } from './workers.js'
 
@@ -46,15 +47,19 @@ export class InlineWorkers implements Workers {
   async encode({ plain, offsets, lengths, frameChunks }: EncodeJob): Promise<EncodeResult> {
     const stored = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
     const storedLength = new Uint32Array(frameChunks.length)
+    const crc = new Uint32Array(frameChunks.length)
     let at = 0
     let chunk = 0
-    for (const [frame, count] of frameChunks.entries())
+    for (const [frame, count] of frameChunks.entries()) {
+      const from = at
       for (const end = chunk + count; chunk < end; chunk++) {
         const length = lengths[chunk] ?? 0
         stored.set(new Uint8Array(plain, offsets[chunk] ?? 0, length), at)
-        storedLength[frame] = (storedLength[frame] ?? 0) + length
         at += length
       }
-    return { plain, stored, storedLength, codec: new Uint8Array(frameChunks.length) }
+      storedLength[frame] = at - from
+      crc[frame] = portableCrc32(stored.subarray(from, at))
+    }
+    return { plain, stored, storedLength, codec: new Uint8Array(frameChunks.length), crc }
   }
 }

@@ -38,4 +38,6 @@ export interface EncodeResult {
   readonly storedLength: Uint32Array
   /** Per frame: 0 as it is, 1 zstd. */
   readonly codec: Uint8Array
+  /** Per frame: CRC-32 of its stored bytes. */
+  readonly crc: Uint32Array
 }

@@ -204,8 +204,6 @@ export interface CheckJob {
 
 export interface CheckResult {
   readonly stored: ArrayBufferLike
-  /** Per frame: CRC-32 of its stored bytes. */
-  readonly crc: Uint32Array
   /** What is wrong first; undefined if all is well. The frame cannot be decoded where no chunk is named; chunks count within their frame. */
   readonly bad: { readonly frame: number; readonly chunk: number | undefined } | undefined
   /** Bitmap, least significant bit first: the chunk is all zeros. */
@@ -214,14 +212,12 @@ export interface CheckResult {
 
 export function runCheck(job: CheckJob): CheckResult {
   const zeros = new Uint8Array(Math.ceil(job.lengths.length / 8))
-  const crc = new Uint32Array(job.storedLength.length)
-  const answer = { stored: job.stored, crc, zeros }
+  const answer = { stored: job.stored, zeros }
   let from = 0
   let first = 0
-  for (let frame = 0; frame < crc.length; frame++) {
+  for (let frame = 0; frame < job.storedLength.length; frame++) {
     const stored = new Uint8Array(job.stored, from, job.storedLength[frame])
     const end = first + (job.frameChunks[frame] ?? 0)
-    crc[frame] = crc32(stored)
     const bad = checkFrame(job, stored, job.codec[frame] ?? 0, first, end, zeros)
     if (bad >= 0) return { ...answer, bad: { frame, chunk: bad < end ? bad - first : undefined } }
     from += stored.length

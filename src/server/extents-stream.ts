@@ -1,6 +1,7 @@
 import type { NamedChunks } from '../chain/received-frames.js'
 import { crc32 } from '../checksum.js'
 import { copyBytes } from '../copy-bytes.js'
+import { joinedCrc32 } from '../crc.js'
 import { EverfoldError } from '../errors.js'
 import { HASH_BYTES } from '../index/chunk-index.js'
 import { CODEC_RAW, CODEC_ZSTD } from '../pack/pack-format.js'
@@ -36,8 +37,8 @@ const KNOWN = 3
 const CHUNKS = 4
 const END = 15
 
-/** Fills all of `into` with the bytes that come next. */
-export type Fill = (into: Uint8Array) => Promise<void>
+/** Fills all of `into` with the bytes that come next. @returns their CRC-32 */
+export type Fill = (into: Uint8Array) => Promise<number>
 
 /** What a stream is for. */
 export interface StreamTarget {
@@ -252,19 +253,29 @@ class StreamInput {
 
   /** Some bytes, 1 to `max`, where they lie. */
   async some(max: number, record: number | undefined): Promise<Uint8Array> {
-    if (!(await this.hasMore())) throw invalid('the stream ends without END', record)
-    const bytes = this.#piece.subarray(0, max)
-    this.#piece = this.#piece.subarray(bytes.length)
+    const bytes = await this.#next(max, record)
     this.crc = crc32(bytes, this.crc)
     return bytes
   }
 
-  async fill(into: Uint8Array, record: number | undefined): Promise<void> {
+  /** @returns the CRC-32 of these bytes */
+  async fill(into: Uint8Array, record: number | undefined): Promise<number> {
+    let crc = 0
     for (let at = 0; at < into.length; ) {
-      const bytes = await this.some(into.length - at, record)
+      const bytes = await this.#next(into.length - at, record)
+      crc = crc32(bytes, crc)
       copyBytes(into, at, bytes)
       at += bytes.length
     }
+    this.crc = joinedCrc32(this.crc, crc, into.length)
+    return crc
+  }
+
+  async #next(max: number, record: number | undefined): Promise<Uint8Array> {
+    if (!(await this.hasMore())) throw invalid('the stream ends without END', record)
+    const bytes = this.#piece.subarray(0, max)
+    this.#piece = this.#piece.subarray(bytes.length)
+    return bytes
   }
 
   /** A few bytes. */

@@ -170,7 +170,7 @@ async function sendFrame(
 ): Promise<void> {
   const start = chunks[0]?.start ?? 0
   const end = chunks.at(-1)?.end ?? start
-  const { stored, codec } = runEncode({
+  const { stored, codec, crc } = runEncode({
     plain: new Uint8Array(disk.bytes.subarray(start, end)).buffer,
     offsets: Uint32Array.from(chunks, (chunk) => chunk.start - start),
     lengths: Uint32Array.from(chunks, (chunk) => chunk.end - chunk.start),
@@ -184,7 +184,10 @@ async function sendFrame(
   if (isFalse) names.hashes[spoiled] = (names.hashes[spoiled] ?? 0) ^ 1
   const complain = (): Error =>
     new EverfoldError('HASH_MISMATCH', 'A chunk does not have its hash.', { details: { isFalse } })
-  const fill = async (into: Uint8Array): Promise<void> => into.set(stored)
+  const fill = async (into: Uint8Array): Promise<number> => {
+    into.set(stored)
+    return crc[0] ?? 0
+  }
   await upload.frame(names, { codec: codec[0] ?? 0, length: stored.length, fill, complain })
   if (!isFalse) return
   // It is told now, or at the end.
