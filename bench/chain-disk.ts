@@ -224,9 +224,11 @@ export async function readChainDisk(folder: string): Promise<ChainDisk> {
         await delta.read(bytes, 0, length)
         await image.write(bytes, 0, length, offset)
       }
-      await image.sync()
       await image.close()
       await delta.close()
+      // What the guest trimmed are holes again, as in the file of a hypervisor that lets it: the delta has them as zeros.
+      await run({ program: 'fallocate', args: ['--dig-holes', imagePath] })
+      await run({ program: 'sync', args: [imagePath] })
     },
   }
 }

@@ -32,6 +32,8 @@ repository() {
 base() {
   local folder=$1 work mirror
   mirror=$(repository -e /debian/ -e /debian$) || fail 'apt has no Debian source (deb or debian.sources)'
+  # The steps need it: better now than after minutes.
+  repository security >/dev/null || fail 'apt has no Debian security source, or not its list: apt-get update'
   work=$(mktemp -d -p "$folder")
   # bookworm as it was released: upgrading it has something to do then.
   mmdebstrap --quiet --variant=minbase --mode=root \
