@@ -101,7 +101,7 @@ export const MUTATIONS: readonly Mutation[] = [
         replace: 'an answer may be lost after the effect.',
       },
     ],
-    seeds: [73],
+    seeds: [136],
   },
   {
     name: 'a collection has no fence: it does not know who uses what',
