@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import binding from 'zstd-napi/binding.js'
 import type { Change } from './changes.js'
 import { run } from './command.js'
-import { writeOut } from './engine-round.js'
+import { secondsToSync, writeOut } from './engine-round.js'
 import { secondsOf } from './measure.js'
 
 /** `cp --sparse=always` of the image, until the copy is on stable storage; and without waiting for that. */
@@ -18,7 +18,7 @@ export async function measureCopy(image: string, scratch: string): Promise<CopyF
   await writeOut(scratch)
   const args = ['--sparse=always', '--reflink=never', image, copy]
   const unsyncedSeconds = await secondsOf(() => run({ program: 'cp', args }))
-  const syncSeconds = await secondsOf(() => run({ program: 'sync', args: [copy] }))
+  const syncSeconds = await secondsToSync(copy)
   await rm(copy)
   return { wallSeconds: unsyncedSeconds + syncSeconds, unsyncedSeconds }
 }

@@ -78,9 +78,14 @@ async function requireIdentical(imagePath: string, restored: string, tool: Tool)
   }
 }
 
+/** Until a file is on stable storage. Seconds. */
+export function secondsToSync(path: string): Promise<number> {
+  return secondsOf(() => run({ program: 'sync', args: [path] }))
+}
+
 /** Not every tool waits for the disk that it restores to be on stable storage, and none is faster for not having written it yet. */
 async function withSync(cost: Cost, restored: string): Promise<Cost & Pick<Sample, 'unsyncedSeconds'>> {
-  const syncSeconds = await secondsOf(() => run({ program: 'sync', args: [restored] }))
+  const syncSeconds = await secondsToSync(restored)
   const { wallSeconds } = cost
   return { ...cost, wallSeconds: wallSeconds + syncSeconds, unsyncedSeconds: wallSeconds }
 }

@@ -4,6 +4,28 @@ export interface ByteRange {
   readonly length: number
 }
 
+/** Of all of them together. */
+export function bytesIn(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { length }) => sum + length, 0)
+}
+
+/**
+ * What of a disk is sent where a feed names what changed since the point before: that, and what the disk has grown by. Sorted and apart, as
+ * `changed` has to be.
+ * @param previousBytes  of the disk at that point: what lies beyond it is not there yet, whatever the feed says of it
+ */
+export function fedRanges(
+  changed: Iterable<ByteRange>,
+  sizeBytes: number,
+  previousBytes: number,
+): ByteRange[] {
+  const ranges: ByteRange[] = []
+  for (const { offset, length } of changed)
+    if (offset < previousBytes) ranges.push({ offset, length: Math.min(length, previousBytes - offset) })
+  if (previousBytes < sizeBytes) ranges.push({ offset: previousBytes, length: sizeBytes - previousBytes })
+  return ranges
+}
+
 /**
  * What of some ranges is in holes of the disk, and what is not: both sorted and apart, as `ranges` and `holes` have to be.
  * A range may be in several parts then.

@@ -1,7 +1,7 @@
-import { type ByteRange, splitByHoles } from '../byte-range.js'
+import { type ByteRange, bytesIn, fedRanges, splitByHoles } from '../byte-range.js'
 import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
-import { ByteExtents, clip, totalBytes } from '../feed/byte-extents.js'
+import { ByteExtents, totalBytes } from '../feed/byte-extents.js'
 import { bytesToRead, type DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { indexToCome } from '../index/index-to-come.js'
@@ -73,10 +73,6 @@ const FED_BATCHES_WITH_HOLES_MIN = 8
 /** Of the disk, each once; holes count as what they spare. */
 function bytesOf({ ranges, holes }: DiskPlan): number {
   return bytesIn(ranges) + totalBytes(holes)
-}
-
-function bytesIn(ranges: readonly ByteRange[]): number {
-  return ranges.reduce((sum, { length }) => sum + length, 0)
 }
 
 async function fillPlan(
@@ -239,14 +235,6 @@ async function planDisk(
     chunker,
     ingest: { run, base: undefined, contentDefined },
   }
-}
-
-/** What of a disk a feed names, and what the disk has grown by: sorted, apart. */
-function fedRanges(changed: ByteExtents, sizeBytes: number, previousBytes: number): readonly ByteRange[] {
-  // What lies beyond the previous end is not in the base, whatever the feed says of it.
-  const ranges: ByteRange[] = [...clip(changed, previousBytes)]
-  if (sizeBytes > previousBytes) ranges.push({ offset: previousBytes, length: sizeBytes - previousBytes })
-  return ranges
 }
 
 /** What of these ranges is to be read, and what is zeros without that. */

@@ -1,4 +1,4 @@
-import type { ByteRange } from '../byte-range.js'
+import { type ByteRange, bytesIn } from '../byte-range.js'
 import { findPointOf } from '../chain/find-point.js'
 import type { Repository } from '../chain/repository.js'
 import { archivedError, archivedObjects, recallObjects, type WantedRanges } from '../restore/archived.js'
@@ -90,7 +90,7 @@ function changedDisk(
     id: plan.disk,
     sizeBytes: plan.sizeBytes,
     since: { point: since, sizeBytes: before.sizeBytes },
-    totalBytes: ranges.reduce((sum, { length }) => sum + length, 0),
+    totalBytes: bytesIn(ranges),
     write: (target, onProgress) => restoreDisk(repository, plan, target, onProgress, ranges),
   }
 }

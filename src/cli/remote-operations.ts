@@ -1,3 +1,4 @@
+import { bytesIn } from '../byte-range.js'
 import {
   type ClientOptions,
   EverfoldClient,
@@ -138,7 +139,7 @@ async function changedDisk(
     id,
     sizeBytes: disk.sizeBytes,
     since: { point: since, sizeBytes: before.sizeBytes },
-    totalBytes: ranges.reduce((sum, { length }) => sum + length, 0),
+    totalBytes: bytesIn(ranges),
     write: (target, onProgress) => writeDisk(disk, ranges, target, onProgress, patienceMs),
   }
 }

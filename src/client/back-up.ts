@@ -1,4 +1,4 @@
-import { type ByteRange, splitByHoles } from '../byte-range.js'
+import { type ByteRange, bytesIn, fedRanges, splitByHoles } from '../byte-range.js'
 import type { BackedUp, NewSession } from './answers.js'
 import { BatchMemory } from './batch-memory.js'
 import { BATCH_BYTES, type UploadSource } from './cut-batch.js'
@@ -70,11 +70,11 @@ export async function backUp(http: Http, options: BackupOptions): Promise<Backed
     }
     const sent: SentDisk[] = []
     for (const [i, disk] of disks.entries()) sent.push(await sentDisk(session, disk, i))
-    const totalBytes = sent.reduce((sum, { ranges }) => sum + bytesOf(ranges), 0)
+    const totalBytes = sent.reduce((sum, { ranges }) => sum + bytesIn(ranges), 0)
     let before = 0
     for (const disk of sent) {
       await sendDisk(parts, disk, (done) => onProgress?.(before + done, totalBytes))
-      before += bytesOf(disk.ranges)
+      before += bytesIn(disk.ranges)
     }
     for (const { source } of disks) await source.checkUnchanged?.()
     signal.throwIfAborted()
@@ -109,28 +109,11 @@ async function sentDisk(
   const about = session.begun.disks[index]
   if (about === undefined) throw new RangeError('the service answers for every disk')
   const { id, chunker, sizeBytes, missing } = about
+  const parentBytes = missing?.[0]?.offset ?? sizeBytes
   const wanted =
-    changed === undefined ? [{ offset: 0, length: sizeBytes }] : fedRanges(changed, sizeBytes, missing)
-  const mayAsk = changed === undefined || bytesOf(wanted) >= FED_BYTES_WITH_HOLES_MIN
+    changed === undefined ? [{ offset: 0, length: sizeBytes }] : fedRanges(changed, sizeBytes, parentBytes)
+  const mayAsk = changed === undefined || bytesIn(wanted) >= FED_BYTES_WITH_HOLES_MIN
   const holes = mayAsk ? await source.holes?.(session.chunkSize) : undefined
   const { data, zeros } = splitByHoles(wanted, holes ?? [])
   return { id, source, contentDefined: chunker === 'cdc', ranges: data, holes: zeros }
-}
-
-function fedRanges(
-  changed: Iterable<ByteRange>,
-  sizeBytes: number,
-  missing: readonly ByteRange[] | undefined,
-): ByteRange[] {
-  // What lies beyond the end at the parent is not there yet, whatever the feed says of it.
-  const end = missing?.[0]?.offset ?? sizeBytes
-  const ranges: ByteRange[] = []
-  for (const { offset, length } of changed)
-    if (offset < end) ranges.push({ offset, length: Math.min(length, end - offset) })
-  if (end < sizeBytes) ranges.push({ offset: end, length: sizeBytes - end })
-  return ranges
-}
-
-function bytesOf(ranges: readonly ByteRange[]): number {
-  return ranges.reduce((sum, { length }) => sum + length, 0)
 }

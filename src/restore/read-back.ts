@@ -1,4 +1,4 @@
-import type { ByteRange } from '../byte-range.js'
+import { type ByteRange, bytesIn } from '../byte-range.js'
 import type { Progress } from '../chain/backup.js'
 import { overtaken } from '../chain/commit-point.js'
 import type { Repository } from '../chain/repository.js'
@@ -33,7 +33,7 @@ export async function readBack(
         for await (const range of changedRanges(repository, now, old)) changed.push(range)
         ranges = changed
       }
-      const total = ranges.reduce((sum, { length }) => sum + length, 0)
+      const total = bytesIn(ranges)
       const { plan } = now
       await uncached(() =>
         restoreDisk(repository, plan, NOWHERE, (done) => onProgress?.(done, total), ranges),

@@ -1,4 +1,4 @@
-import type { ByteRange } from '../byte-range.js'
+import { type ByteRange, bytesIn } from '../byte-range.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
@@ -136,7 +136,7 @@ function lostRange(plan: DiskPlan, offset: number, length: number): LostRange {
 
 function lostError(plan: DiskPlan, lost: readonly LostRange[]): EverfoldError {
   const sorted = [...lost].sort((a, b) => a.offset - b.offset)
-  const bytes = sorted.reduce((sum, range) => sum + range.length, 0)
+  const bytes = bytesIn(sorted)
   const named = sorted.slice(0, LOST_NAMED_MAX).map((range) => `${range.offset}+${range.length}`)
   const more = sorted.length > named.length ? ` and ${sorted.length - named.length} more` : ''
   return new EverfoldError(
