@@ -74,5 +74,5 @@ export async function run(command: Command): Promise<CommandOutput> {
  * @param packages  Pairs `package:command`.
  */
 export async function ensurePackages(packages: readonly string[]): Promise<void> {
-  await run({ program: join(repositoryRoot, 'scripts/prepare'), args: packages })
+  await run({ program: join(repositoryRoot, 'scripts/prepare'), args: ['--packages', ...packages] })
 }

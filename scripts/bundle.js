@@ -2,7 +2,7 @@
 // Modules stay apart where they have native code (which is found by the path of their files) or start threads from a file of theirs.
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -31,7 +31,10 @@ const apart = {
   },
 }
 
-const out = new URL('../dist/bin/', import.meta.url)
+/** Made aside, and put in place when it is whole: commands run, and services start threads, while the next build is being made. */
+const place = new URL('../dist/bin/', import.meta.url)
+const out = new URL('../dist/bin-new/', import.meta.url)
+const before = new URL('../dist/bin-old/', import.meta.url)
 await rm(out, { recursive: true, force: true })
 await mkdir(out, { recursive: true })
 // `everfold.js` among them.
@@ -44,7 +47,7 @@ await writeFile(new URL('package.json', out), '{ "type": "commonjs" }\n')
  */
 const common = {
   absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
-  outdir: 'dist/bin',
+  outdir: 'dist/bin-new',
   bundle: true,
   platform: 'node',
   format: 'cjs',
@@ -90,6 +93,13 @@ await build({
   },
 })
 await chmod(new URL('everfold.js', out), 0o755)
+
+await rm(before, { recursive: true, force: true })
+await rename(place, before).catch((error) => {
+  if (error.code !== 'ENOENT') throw error
+})
+await rename(out, place)
+await rm(before, { recursive: true, force: true })
 
 /** All commands: a function of what a CommonJS module is given. @returns the file's name */
 async function bundleProgram() {

@@ -56,11 +56,23 @@ export async function everfold(args: readonly string[], options: RunOptions = {}
   return ended(start(args, options))
 }
 
+/**
+ * The JSON document that it printed.
+ * @param reviver  as for JSON.parse
+ */
+export function printed(run: Run, reviver?: (key: string, value: unknown) => unknown): Json {
+  try {
+    return JSON.parse(run.stdout, reviver)
+  } catch (cause) {
+    throw new Error(`no JSON document was printed: ${JSON.stringify(run)}`, { cause })
+  }
+}
+
 /** Runs it with --json, expects success and one JSON document on standard output, and returns that. */
 export async function succeed(args: readonly string[], options: RunOptions = {}): Promise<Json> {
   const run = await everfold([...args, '--json'], options)
   expect(run, `everfold ${args.join(' ')}\n${run.stdout}`).toMatchObject({ status: 0, stderr: '' })
-  return JSON.parse(run.stdout)
+  return printed(run)
 }
 
 export interface Failure {
@@ -85,7 +97,7 @@ export async function fail(
 export function failed(code: ErrorCode, run: Run): Failure {
   const all = JSON.stringify(run)
   expect(run.stderr, all).toMatch(new RegExp(`^everfold: .*\\[${code}\\]\\n$`))
-  const { error } = JSON.parse(run.stdout)
+  const { error } = printed(run)
   expect(error.code, all).toBe(code)
   expect(run.status, all).toBe(ERROR_CLASSES[code].exit)
   expect(error.message, all).toMatch(/\S/)

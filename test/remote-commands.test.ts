@@ -4,7 +4,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { diskLike, MIB, noise, overwritten } from './disk-bytes.js'
-import { everfold, type Json, type Run } from './everfold.js'
+import { everfold, type Json, printed, type Run } from './everfold.js'
 import { Served } from './server-process.js'
 import { Workspace } from './workspace.js'
 
@@ -41,7 +41,7 @@ function onServer(args: readonly string[]): Promise<Run> {
 function shown(run: Run): { status: number | null; stdout: Json; stderr: string } {
   const leaveOut = (key: string, value: unknown): unknown =>
     ['seconds', 'token', 'createdAt', 'indexBytes'].includes(key) ? '…' : value
-  return { status: run.status, stdout: JSON.parse(run.stdout, leaveOut), stderr: run.stderr }
+  return { status: run.status, stdout: printed(run, leaveOut), stderr: run.stderr }
 }
 
 async function expectSame(...args: readonly string[]): Promise<Json> {
@@ -50,7 +50,7 @@ async function expectSame(...args: readonly string[]): Promise<Json> {
     await onServer([...args, '--json']),
   ]
   expect(shown(there), args.join(' ')).toEqual(shown(here))
-  return JSON.parse(there.stdout)
+  return printed(there)
 }
 
 describe('with --server, the same comes out as with --repo:', () => {
@@ -154,9 +154,9 @@ describe('with --server, the same comes out as with --repo:', () => {
     const args = ['backup', 'new3', 'vda=disk', '--json']
     const [here, there] = [await everfold(args, local.options), await onServer(args)]
     expect(there.status).toBe(8)
-    expect(JSON.parse(there.stdout).retention.error.code).toBe('DATA_DAMAGED')
+    expect(printed(there).retention.error.code).toBe('DATA_DAMAGED')
     expect(there.stderr).toBe(here.stderr)
-    expect(JSON.parse(there.stdout).retention).toEqual(JSON.parse(here.stdout).retention)
+    expect(printed(there).retention).toEqual(printed(here).retention)
     await expectSame('retain', '--forget-policy')
   })
 
@@ -175,11 +175,11 @@ describe('with --server, the same comes out as with --repo:', () => {
 
   it('token create, list and revoke', async () => {
     const [made] = [await onServer(['token', 'create', '--name', 'desk', '--role', 'restore', '--json'])]
-    const { id, token } = JSON.parse(made.stdout)
+    const { id, token } = printed(made)
     expect(token).toMatch(/^everfold_/)
-    const listed = JSON.parse((await onServer(['token', 'list', '--json'])).stdout)
+    const listed = printed(await onServer(['token', 'list', '--json']))
     expect(listed.map((one: Json) => one.name)).toEqual(['first admin', 'desk'])
-    expect(JSON.parse((await onServer(['token', 'revoke', id, '--json'])).stdout)).toMatchObject({
+    expect(printed(await onServer(['token', 'revoke', id, '--json']))).toMatchObject({
       id,
       name: 'desk',
     })
@@ -221,7 +221,7 @@ it('backup that brings good copies of damaged chunks says so', async () => {
   const backup = await everfold(['backup', 'web1', 'vda=disk', '--json'], there)
   expect(backup.status).toBe(0)
   expect(backup.stderr).toMatch(/^everfold: \d+ damaged chunks are whole again$/m)
-  expect(JSON.parse(backup.stdout)).not.toHaveProperty('healedChunks')
+  expect(printed(backup)).not.toHaveProperty('healedChunks')
   expect(await service.stop()).toBe(0)
   await own.expectDisk('web1', 'parent', DISK)
   await own.remove()
