@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 
 import { flipped, packBytes, packOf, sampleChunks, tailOffset } from '../../test/format-samples.js'
@@ -6,7 +8,15 @@ import { MemoryStore } from '../store/memory-store.js'
 import { encodeBundleTail } from './bundle-format.js'
 import { PackCatalog } from './catalog.js'
 import type { SealedPack } from './pack-builder.js'
-import { encodePackTail, isPresent } from './pack-format.js'
+import {
+  decodePackDirectory,
+  decodePackFooter,
+  encodePackTail,
+  isPresent,
+  memoryBytesOf,
+  PACK_FOOTER_BYTES,
+  type PackDirectory,
+} from './pack-format.js'
 import { Quarantine } from './quarantine.js'
 
 /** Counts what is asked of it. */
@@ -42,6 +52,31 @@ function withoutFirstFrame(pack: SealedPack, generation: number): { key: string;
   const frames = bytes.subarray(directory.frameOffset[1], tailOffset(pack).directory)
   const tail = encodePackTail(entries, directory.chunkLength, present, directory.hashes, generation)
   return { key: pack.key.replace(/\.0$/, `.${generation}`), parts: [bytes.subarray(0, 8), frames, tail] }
+}
+
+/** A directory as it is after decoding, of a pack that nobody wrote. */
+function directoryOf(number: number, chunks: number): PackDirectory {
+  const frame = { storedLength: 100, plainLength: chunks * 4096, crc: 0, codec: 1, chunks }
+  const lengths = new Uint32Array(chunks).fill(4096)
+  const present = new Uint8Array(Math.ceil(chunks / 8))
+  for (let i = 0; i < chunks; i++) present[i >> 3]! |= 1 << (i & 7)
+  const hashes = new Uint8Array(chunks * 32)
+  new DataView(hashes.buffer).setUint32(0, number)
+  const tail = encodePackTail([frame], lengths, present, hashes, 0)
+  const packBytes = 108 + tail.length
+  const footer = decodePackFooter(tail, packBytes)
+  return decodePackDirectory(tail.subarray(0, tail.length - PACK_FOOTER_BYTES), footer, packBytes)
+}
+
+/** What V8 and the arrays of this process hold, when nothing is left that can be collected. */
+function heldBytes(): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  // What finalizers let go of in the first is collected in the second.
+  collect()
+  collect()
+  const { heapUsed, arrayBuffers } = process.memoryUsage()
+  return heapUsed + arrayBuffers
 }
 
 const pack = packOf(sampleChunks('catalog', [4096, 100, 4096, 500]))
@@ -151,7 +186,7 @@ describe('PackCatalog', () => {
   it('keeps directories up to its limit, those that were asked for last', async () => {
     const packs = Array.from({ length: 6 }, (_, i) => packOf(sampleChunks(`lru ${i}`, [10, 20])))
     const store = await storeWith(...packs)
-    const catalog = new PackCatalog(store, 2000)
+    const catalog = new PackCatalog(store, 3.5 * memoryBytesOf(packs[0]!.directory))
     const known = (): number[] =>
       [0, 1, 2, 3, 4, 5].filter((i) => catalog.cached(packs[i]!.directory.id) !== undefined)
     for (const { directory } of packs.slice(0, 3)) await catalog.directory(directory.id)
@@ -161,6 +196,19 @@ describe('PackCatalog', () => {
     expect(known()).toEqual([0, 2, 3])
     for (const { directory } of packs) await catalog.directory(directory.id)
     expect(known().length).toBe(3)
+  })
+
+  it.each([1, 16, 64])('takes no more memory than its limit, where packs have %i chunks', (chunks) => {
+    const limit = 16 * 2 ** 20
+    const counted = memoryBytesOf(directoryOf(0, chunks))
+    const before = heldBytes()
+    const catalog = new PackCatalog(new MemoryStore(), limit)
+    for (let number = 0; number * counted < 2 * limit; number++) catalog.add(directoryOf(number, chunks))
+    const held = heldBytes() - before
+    expect(held).toBeLessThan(limit)
+    // It makes use of it, too.
+    expect(held).toBeGreaterThan(limit / 2)
+    expect(catalog.cached(directoryOf(0, chunks).id)).toBeUndefined()
   })
 
   it('keeps one directory, however large', async () => {

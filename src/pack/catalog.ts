@@ -8,6 +8,7 @@ import {
   decodePackDirectory,
   decodePackFooter,
   isPresent,
+  memoryBytesOf,
   PACK_FOOTER_BYTES,
   type PackDirectory,
 } from './pack-format.js'
@@ -18,7 +19,7 @@ const TAIL_BYTES = 64 * 1024
 /** Likewise of a pack of which the size is known: most directories take a third of a hundredth of their pack. */
 const TAIL_SHARE = 1 / 64
 const TAIL_BYTES_MIN = 4 * 1024
-/** What directories kept in memory may take, by default. */
+/** Memory that directories may take, by default. */
 const CACHE_BYTES_DEFAULT = 64 * 1024 * 1024
 
 /** Where one generation of a pack lies. */
@@ -117,11 +118,11 @@ export class PackCatalog {
     const { id, generation, key, base, sizeBytes } = directory
     if (generation > 0) this.#places.set(id, { packId: id, generation, key, base, sizeBytes })
     this.#cache.set(id, directory)
-    this.#cacheBytes += bytesOf(directory)
+    this.#cacheBytes += memoryBytesOf(directory)
     for (const [oldId, oldest] of this.#cache) {
       if (this.#cacheBytes <= this.#cacheBytesMax || oldId === id) break
       this.#cache.delete(oldId)
-      this.#cacheBytes -= bytesOf(oldest)
+      this.#cacheBytes -= memoryBytesOf(oldest)
     }
   }
 
@@ -131,7 +132,7 @@ export class PackCatalog {
     const found = this.#cache.get(packId)
     if (found === undefined) return
     this.#cache.delete(packId)
-    this.#cacheBytes -= bytesOf(found)
+    this.#cacheBytes -= memoryBytesOf(found)
   }
 
   /** The newest generation, of all that the store has, in which these chunks are present. */
@@ -345,8 +346,4 @@ async function readPackTail(
     tail: await store.read(place.key, place.base + place.sizeBytes - length, length),
     sizeBytes: place.sizeBytes,
   }
-}
-
-function bytesOf(directory: PackDirectory): number {
-  return directory.chunkCount * 48 + directory.frameCount * 32 + 512
 }

@@ -45,7 +45,9 @@ export function packIdOf(hashes: Uint8Array): string {
   return bytesToHex(sha256(input))
 }
 
-/** What a pack holds, by number. Arrays are parallel; bytes are plain lengths unless said otherwise. */
+/**
+ * What a pack holds, by number. Arrays are parallel, and views of one piece of memory; bytes are plain lengths unless said otherwise.
+ */
 export interface PackDirectory {
   readonly id: string
   readonly generation: number
@@ -70,6 +72,14 @@ export interface PackDirectory {
   readonly present: Uint8Array
   /** chunks × 32 bytes. */
   readonly hashes: Uint8Array
+}
+
+/** Of a directory, besides what its arrays hold: the object, its views, its names, and a place in a map. Measured. */
+const DIRECTORY_OBJECT_BYTES = 2048
+
+/** The memory that a directory takes, about. */
+export function memoryBytesOf({ hashes }: Pick<PackDirectory, 'hashes'>): number {
+  return hashes.buffer.byteLength + DIRECTORY_OBJECT_BYTES
 }
 
 /** What the writer of a pack knows of each frame. */
@@ -213,24 +223,24 @@ export function decodePackDirectory(
   if (bytes.length !== expected || chunkCount === 0 || chunkCount > PACK_CHUNKS_MAX)
     throw new MalformedError('its directory has the wrong length')
   const base = place?.base ?? 0
-  const frames = readFrames(reader, frameCount, base)
+  const arrays = makeArrays(frameCount, chunkCount)
+  const { chunkLength, chunkStart, present, hashes } = arrays
+  readFrames(reader, frameCount, base, arrays)
   if (
-    frames.frameFirst[frameCount] !== chunkCount ||
-    frames.frameOffset[frameCount] !== base + footer.directoryOffset
+    arrays.frameFirst[frameCount] !== chunkCount ||
+    arrays.frameOffset[frameCount] !== base + footer.directoryOffset
   )
     throw new MalformedError('its frames do not add up')
-  const chunkLength = new Uint32Array(chunkCount)
-  const chunkStart = new Float64Array(chunkCount + 1)
   for (let i = 0; i < chunkCount; i++) {
     const length = reader.u32()
     if (length === 0) throw new MalformedError('a chunk is empty')
     chunkLength[i] = length
     chunkStart[i + 1] = (chunkStart[i] ?? 0) + length
   }
-  const present = reader.bytes(Math.ceil(chunkCount / 8)).slice()
+  present.set(reader.bytes(present.length))
   if ((present[chunkCount >> 3] ?? 0) >> (chunkCount & 7) !== 0)
     throw new MalformedError('chunks beyond its last are present')
-  const hashes = reader.bytes(chunkCount * HASH_BYTES).slice()
+  hashes.set(reader.bytes(hashes.length))
   reader.end()
   const id = packIdOf(hashes)
   const directory: PackDirectory = {
@@ -241,26 +251,56 @@ export function decodePackDirectory(
     sizeBytes: packBytes,
     frameCount,
     chunkCount,
-    ...frames,
-    chunkLength,
-    chunkStart,
-    present,
-    hashes,
+    ...arrays,
   }
   checkFramePlain(directory)
   return directory
+}
+
+type DirectoryArrays = Pick<
+  PackDirectory,
+  | 'frameOffset'
+  | 'framePlain'
+  | 'frameCrc'
+  | 'frameCodec'
+  | 'frameFirst'
+  | 'chunkLength'
+  | 'chunkStart'
+  | 'present'
+  | 'hashes'
+>
+
+/** In one piece of memory, since each piece costs some 300 bytes more than what is in it: most packs of a service have few chunks. */
+function makeArrays(frames: number, chunks: number): DirectoryArrays {
+  const presentBytes = Math.ceil(chunks / 8)
+  const doubles = frames + 1 + chunks + 1
+  const words = 3 * frames + 1 + chunks
+  const memory = new ArrayBuffer(doubles * 8 + words * 4 + frames + presentBytes + chunks * HASH_BYTES)
+  let at = 0
+  const take = (bytes: number): number => {
+    at += bytes
+    return at - bytes
+  }
+  // The widest first, so that all of them are aligned.
+  return {
+    frameOffset: new Float64Array(memory, take((frames + 1) * 8), frames + 1),
+    chunkStart: new Float64Array(memory, take((chunks + 1) * 8), chunks + 1),
+    framePlain: new Uint32Array(memory, take(frames * 4), frames),
+    frameCrc: new Uint32Array(memory, take(frames * 4), frames),
+    frameFirst: new Uint32Array(memory, take((frames + 1) * 4), frames + 1),
+    chunkLength: new Uint32Array(memory, take(chunks * 4), chunks),
+    frameCodec: new Uint8Array(memory, take(frames), frames),
+    present: new Uint8Array(memory, take(presentBytes), presentBytes),
+    hashes: new Uint8Array(memory, take(chunks * HASH_BYTES), chunks * HASH_BYTES),
+  }
 }
 
 function readFrames(
   reader: BinaryReader,
   frameCount: number,
   base: number,
-): Pick<PackDirectory, 'frameOffset' | 'framePlain' | 'frameCrc' | 'frameCodec' | 'frameFirst'> {
-  const frameOffset = new Float64Array(frameCount + 1)
-  const framePlain = new Uint32Array(frameCount)
-  const frameCrc = new Uint32Array(frameCount)
-  const frameCodec = new Uint8Array(frameCount)
-  const frameFirst = new Uint32Array(frameCount + 1)
+  { frameOffset, framePlain, frameCrc, frameCodec, frameFirst }: DirectoryArrays,
+): void {
   frameOffset[0] = base + PACK_HEADER_BYTES
   for (let i = 0; i < frameCount; i++) {
     frameOffset[i + 1] = (frameOffset[i] ?? 0) + reader.u32()
@@ -273,7 +313,6 @@ function readFrames(
     frameFirst[i + 1] = (frameFirst[i] ?? 0) + chunks
     frameCodec[i] = codec
   }
-  return { frameOffset, framePlain, frameCrc, frameCodec, frameFirst }
 }
 
 function checkFramePlain(directory: PackDirectory): void {

@@ -51,7 +51,9 @@ export class DamageMap {
   know(directory: PackDirectory): void {
     const { id, key, generation, chunkStart, chunkCount, present } = directory
     const known = this.#packs.get(id) ?? []
-    known.push({ key, generation, chunkStart, chunkCount, present, bad: new Set() })
+    // Copied: the others of its arrays lie in the same memory, and are not needed.
+    const shape = { chunkStart: chunkStart.slice(), chunkCount, present: present.slice() }
+    known.push({ key, generation, ...shape, bad: new Set() })
     this.#packs.set(
       id,
       known.sort((a, b) => b.generation - a.generation),

@@ -6,7 +6,7 @@ import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { type DamagedChunk, type Piece, planTasks, type ReadTask, type Span } from '../pack/chunk-reader.js'
-import { type PackDirectory, plainPosition } from '../pack/pack-format.js'
+import { memoryBytesOf, type PackDirectory, plainPosition } from '../pack/pack-format.js'
 
 /** What a disk held at a point: what to read from where. */
 export interface DiskPlan {
@@ -53,13 +53,11 @@ export async function planDisk(
 /**
  * What is planned together: within such a window each frame is read once, in the order of the pack, however scattered over the
  * disk its chunks are (forward assembly: Lillibridge et al., FAST 2013). Nothing of the window is held but its plan, so it may be
- * large: plain bytes of the disk, extents (some 200 bytes each), and bytes of the packs' directories.
+ * large: plain bytes of the disk, extents (some 200 bytes each), and memory of the packs' directories.
  */
 export const WINDOW_BYTES = 4 * 1024 * 1024 * 1024
 export const WINDOW_EXTENTS_MAX = 128 * 1024
 export const WINDOW_DIRECTORIES_BYTES = 32 * 1024 * 1024
-/** A directory's size in memory, about: hash, length and start of each chunk. */
-const DIRECTORY_BYTES_PER_CHUNK = 48
 /** Extents whose packs' directories are read ahead. */
 const DIRECTORIES_AHEAD = 16
 
@@ -142,7 +140,7 @@ class Window {
     this.#bytes += length
     if (!this.#packs.has(directory.id)) {
       this.#packs.add(directory.id)
-      this.#directoryBytes += directory.chunkCount * DIRECTORY_BYTES_PER_CHUNK
+      this.#directoryBytes += memoryBytesOf(directory)
     }
     return length
   }
