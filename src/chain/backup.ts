@@ -1,7 +1,7 @@
 import { type ByteRange, bytesIn, fedRanges, splitByHoles } from '../byte-range.js'
 import { fillBatches } from '../chunker/fill-batches.js'
 import { EverfoldError } from '../errors.js'
-import { ByteExtents, totalBytes } from '../feed/byte-extents.js'
+import { ByteExtents } from '../feed/byte-extents.js'
 import { bytesToRead, type DiskSource } from '../feed/disk-source.js'
 import { POINT_ID_LENGTH, pointIdFrom } from '../ids.js'
 import { indexToCome } from '../index/index-to-come.js'
@@ -55,9 +55,9 @@ interface DiskPlan {
   readonly ingest: IngestDisk
   readonly chunker: 'fixed' | 'cdc'
   /** Ranges that are zeros without being read. */
-  readonly holes: ByteExtents
+  readonly holes: Iterable<ByteRange>
   /** Ranges to read, sorted and apart. */
-  readonly ranges: readonly ByteRange[]
+  readonly ranges: Iterable<ByteRange>
   /** Of them, only what is not as it is here. */
   readonly base?: BaseDisk | undefined
 }
@@ -72,7 +72,7 @@ const FED_BATCHES_WITH_HOLES_MIN = 8
 
 /** Of the disk, each once; holes count as what they spare. */
 function bytesOf({ ranges, holes }: DiskPlan): number {
-  return bytesIn(ranges) + totalBytes(holes)
+  return bytesIn(ranges) + bytesIn(holes)
 }
 
 async function fillPlan(
@@ -83,7 +83,7 @@ async function fillPlan(
 ): Promise<void> {
   if (base === undefined) {
     for (const { offset, length } of holes) ingest.zeros(disk, offset, length)
-    const known = totalBytes(holes)
+    const known = bytesIn(holes)
     await fillBatches(ingest, disk, source, ranges, chunkSize, (done) => onRead(known + done))
   } else {
     const { sizeBytes } = source
@@ -241,10 +241,10 @@ async function planDisk(
 async function partsOf(
   { config }: Repository,
   source: DiskSource,
-  wanted: readonly ByteRange[],
+  wanted: Iterable<ByteRange>,
 ): Promise<Pick<DiskPlan, 'ranges' | 'holes'>> {
   const { data, zeros } = splitByHoles(wanted, (await source.holes?.(config.chunkSize)) ?? NO_HOLES)
-  return { ranges: data, holes: ByteExtents.from(zeros) }
+  return { ranges: data, holes: zeros }
 }
 
 /** The previous point's disk, to compare with; undefined if its runs are lost, so that everything is stored anew. */

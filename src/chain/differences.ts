@@ -1,6 +1,5 @@
 import type { ByteRange } from '../byte-range.js'
 import { SHA256_BYTES } from '../checksum.js'
-import type { ByteExtents } from '../feed/byte-extents.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { inOrder } from '../in-order.js'
 import { type CompareJob, EXPECTS_HASH, EXPECTS_NOTHING, EXPECTS_ZEROS } from '../pack/compare.js'
@@ -13,7 +12,7 @@ export interface Comparison {
   readonly source: Pick<DiskSource, 'read' | 'descriptor'>
   readonly sizeBytes: number
   /** Ranges of the source that are zeros without being read: sorted, apart. */
-  readonly holes: ByteExtents
+  readonly holes: Iterable<ByteRange>
   readonly crew: Crew
   /** Read and hashed at once; at least a chunk. */
   readonly batchBytes: number
@@ -97,11 +96,14 @@ async function* batchesOf({
 }
 
 /** @returns whether a range is in a hole; to be asked in order */
-function holeTest(holes: ByteExtents): (range: ByteRange) => boolean {
-  let i = 0
+function holeTest(holes: Iterable<ByteRange>): (range: ByteRange) => boolean {
+  const following = holes[Symbol.iterator]()
+  let step = following.next()
   return ({ offset, length }) => {
-    while (i < holes.count && holes.end(i) <= offset) i++
-    return i < holes.count && holes.offset(i) <= offset && offset + length <= holes.end(i)
+    while (step.done !== true && step.value.offset + step.value.length <= offset) step = following.next()
+    if (step.done === true) return false
+    const hole = step.value
+    return hole.offset <= offset && offset + length <= hole.offset + hole.length
   }
 }
 

@@ -41,9 +41,9 @@ export interface SentDisk {
   readonly source: UploadSource
   readonly contentDefined: boolean
   /** What of it is read and sent: sorted, apart. */
-  readonly ranges: readonly ByteRange[]
+  readonly ranges: Iterable<ByteRange>
   /** What is zeros without being read. */
-  readonly holes: readonly ByteRange[]
+  readonly holes: Iterable<ByteRange>
 }
 
 export interface UploadParts {

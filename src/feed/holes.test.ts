@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { KIB, MIB, noise } from '../../test/disk-bytes.js'
 import { openDiskSource } from './disk-source.js'
+import { findHoles, type Seeking } from './holes.js'
 
 const GRID = 64 * KIB
 
@@ -113,4 +114,69 @@ describe('holes of a file', () => {
         expect(at + 100 <= offset || at >= offset + length).toBe(true)
     }
   })
+})
+
+const SEEK_DATA = 3
+const ENXIO = 6
+
+/** A file system with a hole before each of these ends of data, and with data of one grid cell there. */
+function fileSystem(
+  ends: Iterable<number>,
+  seekMs: (offset: number) => number,
+): Seeking & { calls: string[] } {
+  const rest = ends[Symbol.iterator]()
+  let end: number | undefined = rest.next().value
+  let now = 0
+  const calls: string[] = []
+  const answer = (offset: number, whence: number): number => {
+    now += seekMs(offset)
+    if (whence !== SEEK_DATA) return offset + GRID
+    while (end !== undefined && end <= offset) end = rest.next().value
+    return end === undefined ? -ENXIO : end - GRID
+  }
+  return {
+    calls,
+    monotonicMs: () => now,
+    seek: (_, ...args) => {
+      calls.push('here')
+      return answer(...args)
+    },
+    seekAside: async (_, ...args) => {
+      calls.push('aside')
+      return answer(...args)
+    },
+  }
+}
+
+describe('a file system that is asked for holes', () => {
+  it('blocks one call where it begins to be slow, and none from then on', async () => {
+    const ends = Array.from({ length: 6 }, (_, i) => 4 * MIB * (i + 1))
+    const system = fileSystem(ends, (offset) => (offset >= 10 * MIB ? 1000 : 0))
+    const found = await findHoles(system, 0, 24 * MIB, GRID)
+    expect(found.count).toBe(6)
+    expect(system.calls.join(' ')).toMatch(/^aside( here)+( aside)+$/)
+  })
+
+  it('is asked without another thread as long as it is fast', async () => {
+    const ends = Array.from({ length: 6 }, (_, i) => 4 * MIB * (i + 1))
+    const system = fileSystem(ends, (offset) => (offset === 0 ? 1000 : 0.1))
+    await findHoles(system, 0, 24 * MIB, GRID)
+    expect(system.calls.join(' ')).toMatch(/^aside aside( here)+$/)
+  })
+
+  it('may have any number of them: the longest are remembered', async () => {
+    const COUNT = 2 ** 21 + 2 ** 14
+    const SIZE = COUNT * 2 * MIB + 100 * MIB
+    function* ends(): Generator<number> {
+      for (let i = 1; i <= COUNT; i++) yield i * 2 * MIB + (i % 1000 === 0 ? MIB : 0)
+    }
+    const found = await findHoles(
+      fileSystem(ends(), () => 0),
+      0,
+      SIZE,
+      GRID,
+    )
+    expect(found.count).toBe(Math.floor(COUNT / 1000) + 1)
+    expect(found.end(found.count - 1)).toBe(SIZE)
+  }, 60_000)
 })
