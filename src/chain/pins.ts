@@ -128,6 +128,10 @@ export class CondemnedDuring {
   /** Is any work of that time still going on? The collection's own work of this round does not count. */
   isAnyoneLeft(key: string): boolean {
     const work = this.#work.get(key)
-    return work !== undefined && this.#pins.anyOpenUpTo(work)
+    if (work === undefined) return false
+    if (this.#pins.anyOpenUpTo(work)) return true
+    // Nor will there be, ever.
+    this.#work.delete(key)
+    return false
   }
 }

@@ -1,8 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 
 import { flipped, packBytes, packOf, sampleChunks, tailOffset } from '../../test/format-samples.js'
+import { heldBytes } from '../../test/held-memory.js'
 import { bundleKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { encodeBundleTail } from './bundle-format.js'
@@ -66,17 +65,6 @@ function directoryOf(number: number, chunks: number): PackDirectory {
   const packBytes = 108 + tail.length
   const footer = decodePackFooter(tail, packBytes)
   return decodePackDirectory(tail.subarray(0, tail.length - PACK_FOOTER_BYTES), footer, packBytes)
-}
-
-/** What V8 and the arrays of this process hold, when nothing is left that can be collected. */
-function heldBytes(): number {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  // What finalizers let go of in the first is collected in the second.
-  collect()
-  collect()
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
 }
 
 const pack = packOf(sampleChunks('catalog', [4096, 100, 4096, 500]))

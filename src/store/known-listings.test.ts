@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { heldBytes } from '../../test/held-memory.js'
 import { KnownListings } from './known-listings.js'
 import type { StoredObject } from './store.js'
 
@@ -44,4 +45,19 @@ it('does not keep listings of packs, runs or all chains', async () => {
     await list(known, prefix, `${prefix}x`)
     expect(known.get(prefix)).toBeUndefined()
   }
+})
+
+it('remembers nothing of folders whose listings it does not keep, as each upload has one', () => {
+  const known = new KnownListings()
+  const change = (number: number): void => {
+    const key = `sessions/${number}/begin`
+    known.begin(key)
+    known.added(key, 1)
+    known.removed(key)
+  }
+  change(0)
+  const before = heldBytes()
+  for (let number = 1; number < 100_000; number++) change(number)
+  expect(heldBytes() - before).toBeLessThan(2 ** 20)
+  expect(known.all()).toEqual({})
 })

@@ -16,7 +16,7 @@ export type SavedListings = z.infer<typeof savedListings>
  */
 export class KnownListings {
   readonly #listings = new Map<string, Map<string, number>>()
-  /** Counts changes below a prefix: a listing during which there was one is not kept. */
+  /** Counts changes below a prefix that may be kept: a listing during which there was one is not. */
   readonly #changes = new Map<string, number>()
 
   /** @param saved  by a process that ended in order, and after which nobody changed anything */
@@ -48,6 +48,7 @@ export class KnownListings {
   /** To be called before something is added or removed: until it is done, what there is is not known. */
   begin(key: string): void {
     const prefix = prefixOf(key)
+    if (!isShort(prefix)) return
     this.#changes.set(prefix, (this.#changes.get(prefix) ?? 0) + 1)
   }
 
