@@ -25,15 +25,30 @@ export function knownRecord(chunks: readonly Chunk[]): Buffer {
   return record(3, Buffer.concat(chunks.map(entry)))
 }
 
-/** @param codec  0: as it is, 1: zstd, where that is shorter */
-export function chunksRecord(chunks: readonly Chunk[], codec: 0 | 1): Buffer {
+/**
+ * @param codec    0: as it is, 1: zstd, where that is shorter
+ * @param asOther  makes another frame of it
+ */
+export function chunksRecord(
+  chunks: readonly Chunk[],
+  codec: 0 | 1,
+  asOther: (frame: Buffer) => Buffer = (frame) => frame,
+): Buffer {
   const plain = Buffer.concat(chunks.map(({ bytes }) => bytes))
   const head = Buffer.alloc(8)
-  const packed = codec === 0 ? plain : compress(plain)
+  const packed = codec === 0 ? plain : asOther(compress(plain))
   const frame = packed.length < plain.length ? packed : plain
   head.writeUInt8(frame === plain ? 0 : 1, 0)
   head.writeUInt32LE(chunks.length, 4)
   return record(4, Buffer.concat([head, ...chunks.map(entry), frame]))
+}
+
+/** A zstd frame of one segment, as one that asks for a window of 2^log bytes (RFC 8878, 3.1.1.1). */
+export function withWindow(frame: Uint8Array, log: number): Buffer {
+  const descriptor = frame[4] ?? 0
+  if ((descriptor & 0x20) === 0) throw new Error('it has a window already')
+  const head = Buffer.of(descriptor & ~0x20, (log - 10) << 3)
+  return Buffer.concat([frame.subarray(0, 4), head, frame.subarray(5)])
 }
 
 /** A whole stream of these records. */

@@ -1,5 +1,6 @@
 /** The framed stream and offers, through the real service: what they bring, and everything that is wrong with them. */
 
+import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../src/errors.js'
@@ -13,11 +14,12 @@ import {
   knownRecord,
   record,
   sha256,
+  withWindow,
   zerosRecord,
 } from './framed-stream.js'
 import { problem, Served } from './server-process.js'
 import { Uploader } from './uploads.js'
-import { Workspace } from './workspace.js'
+import { expectSame, Workspace } from './workspace.js'
 
 const EXTENTS = { 'Content-Type': 'application/vnd.everfold.extents' }
 const HASHES = { 'Content-Type': 'application/vnd.everfold.hashes' }
@@ -173,6 +175,24 @@ describe('a framed stream', () => {
     const isNew = fresh.slice(0, 5).filter((chunk) => !isZero(chunk))
     expect(told.newBytes).toBe(isNew.length * CHUNK)
     await up.expectDisk(machine, (await up.commit(session)).point, disk)
+  })
+
+  it('brings frames that ask for a larger window than is given, and a part of one can be restored, too', async () => {
+    const disk = Buffer.concat(
+      Array.from({ length: 8 }, (_, i) => Buffer.alloc(CHUNK, `${i} of a large window `)),
+    )
+    const first = await begun(disk.length, 'fixed')
+    await sent(first.session, [chunksRecord(chunksOf(disk, CHUNK), 1, (frame) => withWindow(frame, 31))])
+    await up.commit(first.session)
+    const half = disk.subarray(0, 4 * CHUNK)
+    const other = await begun(half.length, 'fixed')
+    await sent(other.session, [knownRecord(chunksOf(half, CHUNK))])
+    const { point } = await up.commit(other.session)
+    expect(await served.stop()).toBe(0)
+    await at.ok('restore', other.machine, point, `vda=${at.path('half')}`)
+    served = await Served.start(at)
+    up = new Uploader(served, admin)
+    expectSame(await readFile(at.path('half')), half, 'the half')
   })
 
   it('takes all-zero chunks as zeros, and what repeats within a frame once', async () => {

@@ -3,11 +3,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import binding from 'zstd-napi/binding.js'
 
 import { flipped, sampleChunks } from '../../test/format-samples.js'
-import { sha256 } from '../checksum.js'
+import { withWindow } from '../../test/framed-stream.js'
+import { crc32, sha256 } from '../checksum.js'
 import { runCut } from '../chunker/batch-jobs.js'
 import { FastCdc } from '../chunker/fastcdc.js'
 import { CHUNK_FRAME_DAMAGED, CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
-import { type DecodeJob, type EncodeResult, runDecode, runEncode, runHash } from './jobs.js'
+import { type DecodeJob, type EncodeResult, runCheck, runDecode, runEncode, runHash } from './jobs.js'
 import { CODEC_RAW, CODEC_ZSTD } from './pack-format.js'
 
 /** Chunks in a batch, with `gap` bytes that are not wanted before each, in frames of `perFrame`. */
@@ -245,6 +246,30 @@ describe('runDecode on damaged bytes', () => {
       expect([...cut.state.subarray(0, 2)]).not.toContain(CHUNK_GOOD)
       const other = expectHonest({ ...job, plainLength: job.plainLength.map((n) => n + by) })
       expect([...other.state]).toEqual(new Array<number>(4).fill(CHUNK_FRAME_DAMAGED))
+    }
+  })
+})
+
+describe('a frame that somebody else made', () => {
+  it('is read in part, too, where it asks for a larger window than is given', () => {
+    const chunks = sampleChunks('window', [100_000, 100_000, 100_000, 100_000])
+    const made = encode(chunks, 0, chunks.length)
+    const stored = withWindow(made.stored, 31)
+    const storedLength = Uint32Array.of(stored.length)
+    const encoded = { ...made, stored, storedLength, crc: Uint32Array.of(crc32(stored)) }
+    const { bad } = runCheck({
+      stored: new Uint8Array(stored).buffer,
+      storedLength,
+      codec: encoded.codec,
+      frameChunks: Uint32Array.of(chunks.length),
+      lengths: Uint32Array.from(chunks, ({ length }) => length),
+      hashes: Buffer.concat(chunks.map((chunk) => sha256(chunk))),
+    })
+    expect(bad).toBeUndefined()
+    for (const [i, chunk] of chunks.entries()) {
+      const result = runDecode(decodeJob(chunks, encoded, chunks.length, (one) => one === i))
+      expect([...result.state]).toEqual([CHUNK_GOOD])
+      expect(Buffer.compare(result.plain, chunk)).toBe(0)
     }
   })
 })

@@ -73,12 +73,21 @@ function context(): Contexts {
   contexts ??= {
     compress: undefined,
     decompress: new binding.DCtx(),
-    stream: new binding.DCtx(),
+    stream: startDecompressor(),
     gather: new Uint8Array(0),
     packed: new Uint8Array(0),
     unpacked: new Uint8Array(0),
   }
   return contexts
+}
+
+/** Of windows, in powers of two: 4 MiB, as much as the largest chunk. */
+const WINDOW_LOG_MAX = 22
+
+function startDecompressor(): binding.DCtx {
+  const made = new binding.DCtx()
+  made.setParameter(binding.DParameter.windowLogMax, WINDOW_LOG_MAX)
+  return made
 }
 
 /** Scratch space of at least `bytes`, kept for the next job. */
@@ -292,6 +301,13 @@ export interface DecodeResult {
 }
 
 export function runDecode(job: DecodeJob): DecodeResult {
+  const result = decode(job, false)
+  // A frame that somebody else made may need all of it for its beginning: see openStart.
+  return result.state.every((state) => state === CHUNK_GOOD) ? result : decode(job, true)
+}
+
+/** @param wholly  all of each frame is decompressed, however little of it is wanted */
+function decode(job: DecodeJob, wholly: boolean): DecodeResult {
   const stored = new Uint8Array(job.stored)
   const total = job.chunkLength.reduce((sum, length) => sum + length, 0)
   const hasRoom = job.room !== undefined && job.room.length >= total
@@ -308,7 +324,7 @@ export function runDecode(job: DecodeJob): DecodeResult {
     const length = job.plainLength[frame] ?? 0
     // The usual case, all of a frame is wanted: decompress straight to where it goes.
     const direct = isWhole(job, chunk, end, length)
-    const needed = direct ? length : neededOf(job, chunk, end, length)
+    const needed = direct || wholly ? length : neededOf(job, chunk, end, length)
     const into = direct ? plain.subarray(at, at + length) : scratch('gather', length).subarray(0, needed)
     const opened = open(bytes, job.codec[frame] ?? 0, into, length)
     for (; chunk < end; chunk++) {
@@ -370,7 +386,10 @@ export function open(bytes: Uint8Array, codec: number, into: Uint8Array, length 
   }
 }
 
-/** Block by block, and no block more than it takes; every chunk is checked against its hash afterwards. */
+/**
+ * Block by block, and no block more than it takes; every chunk is checked against its hash afterwards. It takes memory for as many bytes as the
+ * frame says that its blocks go back to: who made it may have said too much, or too little. To decompress all of a frame needs none.
+ */
 function openStart(bytes: Uint8Array, into: Uint8Array): boolean {
   const { stream } = context()
   try {
