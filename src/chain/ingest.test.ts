@@ -1,5 +1,8 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 
 import { SeededBytes } from '../../bench/seeded-bytes.js'
 import { KIB, MIB } from '../../test/disk-bytes.js'
@@ -10,6 +13,7 @@ import type { Crew } from '../pack/crew.js'
 import { InlineCrew } from '../pack/inline-crew.js'
 import { planDisk } from '../restore/plan.js'
 import { restoreDisk } from '../restore/restore.js'
+import { LocalStore } from '../store/local-store.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { type BackupResult, backUp } from './backup.js'
 import { batchBytesFor } from './ingest.js'
@@ -122,6 +126,35 @@ describe('work that fails on another thread', () => {
       await expect(repository.chains.get('m')).rejects.toMatchObject({ code: 'MACHINE_UNKNOWN' })
     },
   )
+})
+
+describe('a pack that cannot be sealed', () => {
+  it.each([
+    ['the last one', 64 * MIB],
+    ['one before it', 2 * MIB],
+  ])('leaves nothing of what was written of it early: %s', async (_, packSize) => {
+    const folder = await mkdtemp(join(tmpdir(), 'everfold-test-'))
+    try {
+      const store = await LocalStore.open(folder, { create: true })
+      await Repository.init(store, { packSize })
+      const crew = new InlineCrew()
+      const encode = crew.encode.bind(crew)
+      crew.encode = async (job) => {
+        const result = await encode(job)
+        result.plainLength[0] = (result.plainLength[0] ?? 0) + 1
+        return result
+      }
+      const index = new MemoryIndex()
+      const repository = await Repository.open({ store, crew, openIndex: async () => index })
+      const begin = vi.spyOn(store, 'begin')
+      const bytes = new SeededBytes('unsealed').next(9 * MIB)
+      await expect(take(repository, bytes, 'fixed')).rejects.toThrow("a frame's length does not add up")
+      expect(begin).toHaveBeenCalled()
+      expect(await readdir(join(folder, 'tmp'))).toEqual([])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
 })
 
 describe('the size of a batch', () => {

@@ -484,11 +484,12 @@ export class Ingest {
     const builder = this.#builder
     const held = this.#held
     const early = this.#early
+    // If it cannot be sealed, it is still the open pack, and settle() removes what was written of it.
+    const forget = this.#pending.endPack(builder.seal().directory)
     this.#builder = new PackBuilder()
     this.#early = undefined
     this.#held = 0
     this.#gathered = undefined
-    const forget = this.#pending.endPack(builder.seal().directory)
     await this.#room.writes.enter()
     const write = async (): Promise<void> => {
       try {
