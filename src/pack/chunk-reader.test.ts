@@ -111,6 +111,22 @@ describe('planTasks', () => {
     expect(planTasks(everyOther.filter((_, i) => i % 2 === 0)).length).toBe(32)
   })
 
+  it('gives what lies together in one piece, though others want the same chunks', () => {
+    const directory = shapeOf('a', [[10, 20, 30], [40]])
+    const tasks = planTasks([
+      { directory, position: 5, length: 95, target: 1000 },
+      { directory, position: 0, length: 60, target: 500 },
+      // Goes on where the one before ends, there as here.
+      { directory, position: 60, length: 40, target: 560 },
+    ])
+    expect(tasks.map((task) => task.pieces)).toEqual([
+      [
+        { from: 0, length: 100, target: 500 },
+        { from: 5, length: 95, target: 1000 },
+      ],
+    ])
+  })
+
   it('reads a chunk that is larger than a task alone', () => {
     const directory = shapeOf('a', [[5 * 1024 * KiB], [5 * 1024 * KiB]])
     const tasks = planTasks([{ directory, position: 0, length: 10 * 1024 * KiB, target: 0 }])

@@ -107,6 +107,8 @@ class TaskDraft {
   readonly #chunks: number[] = []
   readonly #pieces: Piece[] = []
   readonly #placeOf = new Map<number, number>()
+  /** The last piece of each distance from the task's plain bytes to the target: spans that want the same chunks take turns. */
+  readonly #lastOf = new Map<number, Piece>()
   #plainBytes = 0
 
   constructor(directory: PackDirectory) {
@@ -136,10 +138,13 @@ class TaskDraft {
       this.#plainBytes += this.#directory.chunkLength[chunk] ?? 0
     }
     const from = place + position - (this.#directory.chunkStart[chunk] ?? 0)
-    const last = this.#pieces.at(-1)
-    if (last !== undefined && last.from + last.length === from && last.target + last.length === target)
-      last.length += length
-    else this.#pieces.push({ from, length, target })
+    const last = this.#lastOf.get(target - from)
+    if (last !== undefined && last.from + last.length === from) last.length += length
+    else {
+      const piece = { from, length, target }
+      this.#pieces.push(piece)
+      this.#lastOf.set(target - from, piece)
+    }
   }
 
   finish(): ReadTask {
