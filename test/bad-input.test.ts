@@ -20,6 +20,7 @@ beforeAll(async () => {
   at = await Workspace.make()
   await at.write('disk', noise('disk', SIZE))
   await at.ok('backup', 'm', 'vda=disk')
+  execFileSync('mkfifo', [at.path('pipe')])
   before = await at.listing()
 })
 afterEach(async () => {
@@ -116,6 +117,7 @@ const WRONG: readonly Case[] = [
     'm',
     'vda=repo',
   ],
+  ['a source that is a pipe', 'SOURCE_FAILED', /neither/, 'backup', 'm', 'vda=pipe'],
   ['a source that is a character device', 'SOURCE_FAILED', /neither/, 'backup', 'm', 'vda=/dev/zero'],
   ['a disk without a path', 'ARGUMENT_INVALID', /DISK=PATH/, 'backup', 'm', 'vda'],
   ['a disk with an empty path', 'ARGUMENT_INVALID', /DISK=PATH/, 'backup', 'm', 'vda='],

@@ -1,4 +1,5 @@
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises'
 import { EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { ByteExtents, totalBytes } from './byte-extents.js'
 import { holesOf } from './holes.js'
@@ -40,8 +41,11 @@ const NO_EXTENTS = ByteExtents.from([])
 export async function openDiskSource(path: string): Promise<DiskSource> {
   let file: FileHandle
   try {
+    // To open a pipe would wait for whoever writes to it.
+    requireDisk(path, await stat(path))
     file = await open(path, 'r')
   } catch (error) {
+    if (error instanceof EverfoldError) throw error
     throw sourceFailed(path, error)
   }
   try {
@@ -115,8 +119,13 @@ class FileSource implements DiskSource {
 
 async function sizeOf(path: string, file: FileHandle): Promise<number> {
   const status = await file.stat()
-  if (status.isFile()) return status.size
-  if (status.isBlockDevice()) return blockDeviceSize(path, status.rdev)
+  requireDisk(path, status)
+  return status.isFile() ? status.size : blockDeviceSize(path, status.rdev)
+}
+
+/** @throws SOURCE_FAILED */
+function requireDisk(path: string, status: Stats): void {
+  if (status.isFile() || status.isBlockDevice()) return
   throw new EverfoldError('SOURCE_FAILED', `${path} is neither a file nor a block device.`, {
     details: { path },
   })
