@@ -1,14 +1,18 @@
 import './schemas-read-once.js'
 import { CommanderError } from 'commander'
-import { EverfoldError, systemErrorCode } from '../errors.js'
+import { ERROR_CLASSES, EverfoldError, messageOf, systemErrorCode } from '../errors.js'
 import { makeProgram } from './program.js'
 import { reportError } from './run.js'
+import { writeTrouble } from './trouble.js'
 
-// Whoever reads our output may stop, as head(1) does. That ends no backup, and is no failure.
-for (const stream of [process.stdout, process.stderr])
-  stream.on('error', (error) => {
-    if (systemErrorCode(error) !== 'EPIPE') throw error
-  })
+// Whoever reads our output may stop, as head(1) does, or the disk that it goes to may be full. That ends no backup.
+process.stderr.on('error', () => undefined)
+process.stdout.on('error', (error) => {
+  // To read no more is no failure; else somebody may wait for the result, such as the name of a point.
+  if (systemErrorCode(error) === 'EPIPE') return
+  writeTrouble({ code: 'TARGET_FAILED', message: `Cannot write to standard output: ${messageOf(error)}` })
+  process.exitCode ??= ERROR_CLASSES.TARGET_FAILED.exit
+})
 
 /** Runs the command that was given, and sets the exit status. */
 export async function runCommandLine(): Promise<void> {

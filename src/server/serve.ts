@@ -147,7 +147,7 @@ export async function serve(repository: Repository, options: ServeOptions): Prom
           await audit.event('stop', {})
           await auditLog.close()
           log.info('stopped')
-          closeLogs()
+          await closeLogs()
         },
       )
       await stopped
