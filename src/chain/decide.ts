@@ -1,7 +1,6 @@
 import { isEqualHash } from '../checksum.js'
 import type { HashResult } from '../chunker/batch-jobs.js'
 import { isZeroChunk } from '../chunker/hash.js'
-import { isEverfoldError } from '../errors.js'
 import { HASH_BYTES, type LookupResult } from '../index/chunk-index.js'
 import type { IngestIndex } from '../index/index-to-come.js'
 import type { PackCatalog } from '../pack/catalog.js'
@@ -17,6 +16,9 @@ export const NEW = -2
 /** In place of a pack slot: the previous point has the same bytes there. */
 export const UNCHANGED = -3
 const UNDECIDED = -4
+
+/** Directories that are looked at together: chunks of a batch may lie in as many packs, and more than memory holds. */
+const DIRECTORIES_AT_ONCE = 64
 
 /** What is to be done with each chunk of a batch. Arrays are parallel. */
 export class Decision {
@@ -189,41 +191,54 @@ export class Decider {
     for (const [n, i] of unknown.entries())
       hashes.set(decision.hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES), n * HASH_BYTES)
     const found = await this.#index.lookup(hashes)
-    const directories = await this.#directoriesOf(found)
-    for (const [n, i] of unknown.entries()) {
-      if (this.#asExpected(decision, i)) continue
-      const pack = directories[found.packOf[n] ?? -1]
-      const chunk = found.position[n] ?? 0
-      // The index is never believed: the pack's own directory has the say (invariant 4).
-      if (
-        pack !== undefined &&
-        chunk < pack.chunkCount &&
-        this.#catalog.mayReference(pack, chunk) &&
-        sameHash(pack, chunk, decision, i)
-      )
-        this.#hit(decision, i, pack, chunk)
-      else {
+    for (let first = 0; first < unknown.length; ) {
+      const end = endWithPacks(found, first, unknown.length)
+      const directories = await this.#directoriesOf(found, first, end)
+      for (let n = first; n < end; n++) {
+        const i = unknown[n] ?? 0
+        const pack = directories.get(found.packOf[n] ?? -1)
+        if (this.#asExpected(decision, i) || this.#isIn(pack, found.position[n] ?? 0, decision, i)) continue
         const length = decision.length[i] ?? 0
         const repeat = this.#pending.find(decision.hashes, i, length)
         if (repeat !== undefined) decision.setNew(i, repeat, false)
         else if (!knownOnly) decision.setNew(i, this.#pending.add(decision.hashes, i, length), true)
       }
+      first = end
     }
   }
 
-  /** The directories of the packs found; undefined for one that the store does not have or that is damaged. */
-  async #directoriesOf(found: LookupResult): Promise<(PackDirectory | undefined)[]> {
-    return Promise.all(
-      found.packs.map(async (id) => {
-        try {
-          return await this.#catalog.directory(id)
-        } catch (error) {
-          if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
-          throw error
-        }
-      }),
+  /** The index is never believed: the pack's own directory has the say (invariant 4). */
+  #isIn(pack: PackDirectory | undefined, chunk: number, decision: Decision, i: number): boolean {
+    if (pack === undefined || chunk >= pack.chunkCount || !sameHash(pack, chunk, decision, i)) return false
+    if (!this.#catalog.mayReference(pack, chunk)) return false
+    this.#hit(decision, i, pack, chunk)
+    return true
+  }
+
+  /** The directories of packs where hashes `first` to before `end` were found, by number; without those that cannot be read. */
+  async #directoriesOf(
+    { packs, packOf }: LookupResult,
+    first: number,
+    end: number,
+  ): Promise<ReadonlyMap<number, PackDirectory | undefined>> {
+    const numbers = new Set(packOf.subarray(first, end))
+    numbers.delete(-1)
+    return new Map(
+      await Promise.all(
+        Array.from(
+          numbers,
+          async (number) => [number, await this.#catalog.directoryIfWhole(packs[number] ?? '')] as const,
+        ),
+      ),
     )
   }
+}
+
+/** The first hash from `first` on with which there are more packs than are looked at together. */
+function endWithPacks({ packOf }: LookupResult, first: number, count: number): number {
+  const packs = new Set<number>()
+  for (let n = first; n < count; n++) if (packs.add(packOf[n] ?? -1).size > DIRECTORIES_AT_ONCE) return n
+  return count
 }
 
 function sameHash(pack: PackDirectory, chunk: number, decision: Decision, i: number): boolean {

@@ -112,6 +112,16 @@ export class PackCatalog {
     return loading
   }
 
+  /** Likewise; undefined if the store does not have it, or it cannot be read. @throws STORE_FAILED */
+  async directoryIfWhole(packId: string): Promise<PackDirectory | undefined> {
+    try {
+      return await this.directory(packId)
+    } catch (error) {
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
+      throw error
+    }
+  }
+
   /** Takes note of a pack that was just written or read: from now on this generation is the one to read. */
   add(directory: PackDirectory): void {
     this.forget(directory.id)

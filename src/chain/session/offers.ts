@@ -1,7 +1,11 @@
-import { isEverfoldError } from '../../errors.js'
+import { isEqualHash } from '../../checksum.js'
+import { inOrder } from '../../in-order.js'
 import { HASH_BYTES } from '../../index/chunk-index.js'
 import type { Repository } from '../repository.js'
 import type { Session } from './session.js'
+
+/** Directories that are looked at together: an offer may be of chunks of as many packs as it has chunks, and more than memory holds. */
+const DIRECTORIES_AT_ONCE = 32
 
 /**
  * Which chunks the repository lacks. Those that it has are held for the session, as long as this process has it.
@@ -14,33 +18,37 @@ export async function lackingOf(
   session: Session,
   hashes: Uint8Array,
 ): Promise<Uint8Array> {
-  const count = hashes.length / HASH_BYTES
-  const lacking = new Uint8Array(Math.ceil(count / 8))
   const { catalog } = repository
   const found = await (await repository.index()).lookup(hashes)
-  const directories = await Promise.all(
-    found.packs.map(async (id) => {
-      try {
-        return await catalog.directory(id)
-      } catch (error) {
-        if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
-        throw error
-      }
-    }),
-  )
-  for (let i = 0; i < count; i++) {
-    const pack = directories[found.packOf[i] ?? -1]
-    const chunk = found.position[i] ?? 0
-    const own = hashes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES)
-    // The pack's own directory has the say; it is held in the turn in which that is decided.
-    const has =
-      session.closed === undefined &&
-      pack !== undefined &&
-      chunk < pack.chunkCount &&
-      catalog.mayReference(pack, chunk) &&
-      Buffer.compare(pack.hashes.subarray(chunk * HASH_BYTES, (chunk + 1) * HASH_BYTES), own) === 0
-    if (has) session.pins.pin(pack.id)
-    else lacking[i >> 3] = (lacking[i >> 3] ?? 0) | (1 << (i & 7))
+  const lacking = allOf(hashes.length / HASH_BYTES)
+  const asked: number[][] = found.packs.map(() => [])
+  for (const [i, pack] of found.packOf.entries()) asked[pack]?.push(i)
+  const located = inOrder(found.packs.entries(), DIRECTORIES_AT_ONCE, async ([number, id]) => ({
+    pack: await catalog.directoryIfWhole(id),
+    chunks: asked[number] ?? [],
+  }))
+  for await (const { pack, chunks } of located) {
+    if (pack === undefined) continue
+    for (const i of chunks) {
+      const chunk = found.position[i] ?? 0
+      // The pack's own directory has the say; it is held in the turn in which that is decided.
+      const has =
+        session.closed === undefined &&
+        chunk < pack.chunkCount &&
+        catalog.mayReference(pack, chunk) &&
+        isEqualHash(pack.hashes, chunk, hashes, i)
+      if (!has) continue
+      session.pins.pin(pack.id)
+      lacking[i >> 3] = (lacking[i >> 3] ?? 0) & ~(1 << (i & 7))
+    }
   }
   return lacking
+}
+
+/** A bitmap of which the first `count` bits are set. */
+function allOf(count: number): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(count / 8)).fill(0xff)
+  const rest = count % 8
+  if (rest > 0) bits[bits.length - 1] = (1 << rest) - 1
+  return bits
 }
