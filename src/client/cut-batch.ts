@@ -63,6 +63,9 @@ export async function cutBatch(
     final,
   })
   const consumed = lengths.reduce((sum, length) => sum + length, 0)
+  // The caller's own workers may cut: what they leave out would be missing from the point, without a word.
+  if (final ? consumed !== used : consumed > used)
+    throw new Error(`workers.cut made chunks of ${consumed} bytes out of ${used}`)
   // A copy: the buffer goes on to be hashed.
   return { plain, lengths, tail: new Uint8Array(plain, start, used).slice(consumed) }
 }
