@@ -83,8 +83,11 @@ const RECEIVE_BUFFER_MIN = 64 * 1024
 const RECEIVE_EXTENTS_MAX = 1024 * 1024
 const PART_EXTENTS_MAX = 16 * 1024
 const PART_EXTENTS_MIN = 1024
-/** Idle buffers that are kept for the next request. Bytes. */
-const IDLE_BUFFERS_BYTES_MAX = 16 * 1024 * 1024
+/**
+ * Idle buffers that are kept for the next request. Bytes. V8 does not count memory that threads share: what is dropped stays until V8 collects
+ * all garbage for another reason, which under load came to hundreds of megabytes.
+ */
+const IDLE_BUFFERS_BYTES_MAX = 96 * 1024 * 1024
 /** Memory of packs that are open or being written, of all requests together. */
 const OPEN_PACKS_BYTES_MAX = 96 * 1024 * 1024
 /** What a pack may have however many are open. */
