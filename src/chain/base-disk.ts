@@ -47,12 +47,9 @@ export class BaseDisk {
     ) {
       const pack = this.#extents.pack[i] ?? ZEROS
       if (pack === ZEROS || directories.has(pack)) continue
-      try {
-        directories.set(pack, await this.#reader.catalog.directory(this.#extents.packs.idOf(pack)))
-      } catch (error) {
-        // A lost or damaged pack: what it held is stored anew.
-        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) throw error
-      }
+      // Of a lost or damaged pack there is none: what it held is stored anew.
+      const directory = await this.#reader.catalog.directoryIfWhole(this.#extents.packs.idOf(pack))
+      if (directory !== undefined) directories.set(pack, directory)
     }
   }
 
