@@ -87,8 +87,17 @@ async function fillPlan(
     await fillBatches(ingest, disk, source, ranges, chunkSize, (done) => onRead(known + done))
   } else {
     const { sizeBytes } = source
-    const size = Math.max(batchBytes, chunkSize)
-    const changed = differences({ base, source, sizeBytes, holes, crew, batchBytes: size, chunkSize, onRead })
+    const changed = differences({
+      base,
+      source,
+      sizeBytes,
+      holes,
+      crew,
+      batchBytes: Math.max(batchBytes, chunkSize),
+      chunkSize,
+      onCleared: ({ offset, length }) => ingest.zeros(disk, offset, length),
+      onRead,
+    })
     await fillBatches(ingest, disk, source, changed, chunkSize, () => undefined)
   }
 }

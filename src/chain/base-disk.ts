@@ -154,6 +154,25 @@ export class BaseDisk {
     if (at < end) yield { offset: at, length: end - at, same: false }
   }
 
+  /**
+   * Where the chunk begins that reaches from within [start, end) beyond it, or `start` if it began before; `end` if there is none, or none
+   * that can be read.
+   */
+  async chunkAcross(start: number, end: number): Promise<number> {
+    const list = this.#extents
+    const i = list.indexAt(end - 1)
+    const pack = list.pack[i] ?? ZEROS
+    if (list.startOf(i) >= end || Math.min(list.endOf(i), this.#sizeBytes) <= end || pack === ZEROS)
+      return end
+    const directory = await this.#reader.catalog.directoryIfWhole(list.packs.idOf(pack))
+    const first =
+      directory && plainPosition(directory, list.chunk[i] ?? 0, list.skip[i] ?? 0, list.size[i] ?? 0)
+    if (directory === undefined || first === undefined) return end
+    const position = first + end - list.startOf(i)
+    const chunkStart = directory.chunkStart[chunkAt(directory, position)] ?? position
+    return Math.max(start, list.startOf(i), end - (position - chunkStart))
+  }
+
   /** SHA-256 of [offset, offset + length), read back from the packs; undefined if it cannot be read. */
   async hashOf(offset: number, length: number): Promise<Uint8Array | undefined> {
     const bytes = new Uint8Array(length)

@@ -10,7 +10,7 @@ import { ByteExtents } from '../feed/byte-extents.js'
 import { type DiskSource, openDiskSource } from '../feed/disk-source.js'
 import { someHoles } from '../simulate/some-holes.js'
 import { MemoryStore } from '../store/memory-store.js'
-import { loadBase } from './backup.js'
+import { backUp, loadBase } from './backup.js'
 import { differences } from './differences.js'
 import { Repository } from './repository.js'
 
@@ -19,6 +19,8 @@ const BATCH = 128 * KIB
 
 let repository: Repository
 let readBytes: number
+/** What was in a hole, and not zeros before. */
+let cleared: ByteRange[]
 let folder: string
 
 beforeEach(async () => {
@@ -42,12 +44,14 @@ async function differing(
   const base = disk && (await loadBase(repository, state, disk, pins))
   if (base === undefined) throw new Error('there is a point')
   readBytes = 0
+  cleared = []
   const found: ByteRange[] = []
   const settings = {
     crew: repository.crew,
     batchBytes: BATCH,
     chunkSize: CHUNK,
     holes,
+    onCleared: (range: ByteRange) => cleared.push(range),
     onRead: () => undefined,
   }
   for await (const range of differences({ base, source, sizeBytes: bytes.length, ...settings }))
@@ -55,6 +59,18 @@ async function differing(
   pins.end()
   return found
 }
+
+/** Both together, in order; they must not overlap. */
+function withCleared(ranges: readonly ByteRange[]): ByteRange[] {
+  const all = [...ranges, ...cleared].sort((a, b) => a.offset - b.offset)
+  for (const [i, { offset }] of all.entries()) {
+    const before = all[i - 1]
+    if (before !== undefined) expect(before.offset + before.length).toBeLessThanOrEqual(offset)
+  }
+  return all
+}
+
+const UNWATCHED = { checkUnchanged: async () => undefined, close: async () => undefined }
 
 type Source = Pick<DiskSource, 'read' | 'descriptor'>
 
@@ -115,11 +131,66 @@ describe('differences from the previous point', () => {
     expect(await differing(disk, memory(disk), holes)).toEqual([])
     // Chunks that were cut by content end where they like, so a little of what is around the holes is read.
     expect(readBytes).toBeLessThan(3 * MIB)
-    // What was data and is a hole now did change.
-    const cleared = overwritten(disk, 5 * MIB, Buffer.alloc(MIB))
+    // What was data and is a hole now did change, and is known to be zeros.
+    const trimmed = overwritten(disk, 5 * MIB, Buffer.alloc(MIB))
     const all = ByteExtents.from([{ offset: MIB, length: 6 * MIB }])
-    const ranges = await differing(cleared, memory(cleared), all)
-    expectCover(ranges, disk, cleared)
+    const ranges = await differing(trimmed, memory(trimmed), all)
+    expectCover(withCleared(ranges), disk, trimmed)
+    expect(cleared.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(MIB / 2)
+    expect(readBytes).toBeLessThan(MIB + 4 * CHUNK)
+  })
+
+  it('are found in steps of holes and extents, not of chunks, however large a thin disk is', async () => {
+    const sizeBytes = 2 ** 50
+    const data = noise('data', 3 * CHUNK)
+    const source = {
+      ...UNWATCHED,
+      name: 'thin',
+      sizeBytes,
+      read: async (into: Uint8Array, offset: number): Promise<void> => {
+        for (let at = 0; at < into.length; at++) into[at] = data[offset + at - 2 ** 49] ?? 0
+      },
+      holes: async () =>
+        ByteExtents.from([
+          { offset: 0, length: 2 ** 49 },
+          { offset: 2 ** 49 + data.length, length: sizeBytes - 2 ** 49 - data.length },
+        ]),
+    }
+    const points = []
+    for (let i = 0; i < 3; i++) {
+      const disk = { id: 'vda', source, changed: undefined }
+      points.push(await backUp(repository, { machine: 'm', disks: [disk] }))
+    }
+    expect(points.map(({ changedBytes }) => changedBytes)).toEqual([sizeBytes, 0, 0])
+  })
+
+  it('are what holes and data make of it, wherever they begin and end', async () => {
+    const random = new SeededBytes('holes')
+    const size = 40 * CHUNK + 777
+    const edge = (): number => (random.below(3) === 0 ? random.below(size) : CHUNK * random.below(40))
+    let disk = diskLike('disk', size)
+    await backUpBytes(repository, 'm', disk)
+    for (let round = 0; round < 60; round++) {
+      let next = disk
+      for (let i = random.below(4); i > 0; i--) {
+        const [from, to] = [edge(), edge()].sort((a, b) => a - b) as [number, number]
+        const length = Math.min(to - from, 5 * CHUNK)
+        next = overwritten(next, from, random.below(3) > 0 ? Buffer.alloc(length) : random.next(length))
+      }
+      if (random.below(5) === 0) next = next.subarray(0, size - random.below(3 * CHUNK))
+      else if (next.length < size) next = Buffer.concat([next, Buffer.alloc(size - next.length)])
+      const holes = holesAnywhere(next, random)
+      const ranges = await differing(next, memory(next), holes)
+      const compared = Buffer.concat([disk, Buffer.alloc(Math.max(0, next.length - disk.length), 'x')])
+      expectCover(withCleared(ranges), compared, next)
+      for (const { offset, length } of cleared)
+        expect(next.subarray(offset, offset + length).equals(Buffer.alloc(length))).toBe(true)
+      const source = { ...memory(next), name: 'disk', sizeBytes: next.length, holes: async () => holes }
+      const request = { id: 'vda', source: { ...source, ...UNWATCHED }, changed: undefined }
+      const { point } = await backUp(repository, { machine: 'm', disks: [request] })
+      expect((await restoreBytes(repository, 'm', point)).equals(next)).toBe(true)
+      disk = Buffer.from(next)
+    }
   })
 
   it('are the chunks that changed, however the previous point came to be', async () => {
@@ -142,7 +213,8 @@ describe('differences from the previous point', () => {
       const ranges = await differing(next)
       expectCover(ranges, compared, next)
       expect(await differingInFile(next)).toEqual(ranges)
-      expect(await differing(next, memory(next), someHoles(next, CHUNK))).toEqual(ranges)
+      const read = await differing(next, memory(next), someHoles(next, CHUNK))
+      expectCover(withCleared(read), compared, next)
       // Half of the points have edges where no content was cut.
       const merged = random.below(2) === 0 ? undefined : mergedFeed(feed, size)
       const point = await backUpBytes(repository, 'm', next, merged && { feed: merged })
@@ -175,6 +247,24 @@ describe('differences from the previous point', () => {
     expect((await restoreBytes(repository, 'm', 'latest')).equals(disk)).toBe(true)
   })
 })
+
+/** Some of what is zeros, whole or in part. */
+function holesAnywhere(bytes: Buffer, random: SeededBytes): ByteExtents {
+  const holes: ByteRange[] = []
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes[at] !== 0) {
+      at++
+      continue
+    }
+    let end = at
+    while (end < bytes.length && bytes[end] === 0) end++
+    const from = at + random.below(2) * random.below(end - at)
+    const to = end - random.below(2) * random.below(end - from)
+    if (to - from > 64 && random.below(4) > 0) holes.push({ offset: from, length: to - from })
+    at = end
+  }
+  return ByteExtents.from(holes)
+}
 
 function mergedFeed(feed: readonly [number, number][], size: number): [number, number][] {
   const merged: [number, number][] = []

@@ -1,4 +1,4 @@
-import type { ByteRange } from '../byte-range.js'
+import { type ByteRange, bytesIn } from '../byte-range.js'
 import { SHA256_BYTES } from '../checksum.js'
 import type { DiskSource } from '../feed/disk-source.js'
 import { inOrder } from '../in-order.js'
@@ -18,6 +18,8 @@ export interface Comparison {
   readonly batchBytes: number
   /** Zeros are compared by so many bytes. */
   readonly chunkSize: number
+  /** Told of each range that is in a hole now and was not zeros, in order, but before what differs in front of it is known. */
+  readonly onCleared: (range: ByteRange) => void
   readonly onRead: (doneBytes: number) => void
 }
 
@@ -29,12 +31,12 @@ const RANGE_BYTES_MAX = 32 * 1024 * 1024
 
 /**
  * What of a disk is not as the previous point has it: a feed of our own, where there is none. Everything is read and hashed, but in the
- * chunks that the previous point has: so nothing has to be cut that did not change.
- * @yields ranges, sorted and apart; they begin and end where chunks of the previous point do
+ * chunks that the previous point has: so nothing has to be cut that did not change. Holes are compared by metadata alone, however large they are.
+ * @yields ranges to read, sorted and apart; they begin and end where chunks of the previous point or holes do
  * @throws as the source does
  */
 export async function* differences(comparison: Comparison): AsyncGenerator<ByteRange, void, undefined> {
-  const { crew, onRead } = comparison
+  const { crew, onRead, sizeBytes } = comparison
   const idle: SharedArrayBuffer[] = []
   const compared = inOrder(batchesOf(comparison), crew.size + BATCHES_AHEAD, async (batch) => ({
     batch,
@@ -42,7 +44,8 @@ export async function* differences(comparison: Comparison): AsyncGenerator<ByteR
   }))
   let merged: ByteRange | undefined
   for await (const { batch, ranges } of compared) {
-    onRead(batch.offset + batch.length)
+    const last = batch.at(-1)
+    if (last !== undefined) onRead(last.offset + last.length)
     for (const range of ranges) {
       const end = merged === undefined ? -1 : merged.offset + merged.length
       if (merged !== undefined && end === range.offset && merged.length < RANGE_BYTES_MAX)
@@ -54,71 +57,94 @@ export async function* differences(comparison: Comparison): AsyncGenerator<ByteR
     }
   }
   if (merged !== undefined) yield merged
+  onRead(sizeBytes)
 }
 
-/** Parts that lie one after the other. */
-interface CompareBatch extends ByteRange {
-  readonly parts: readonly BasePart[]
-  /** Zeros in the previous point, and a hole in the source: nothing changed. */
-  readonly isHole: boolean
-}
+/** Parts in order, with holes in between: small ones share a trip to the threads. What cannot be compared is a batch by itself. */
+type CompareBatch = readonly BasePart[]
 
-async function* batchesOf({
-  base,
-  source,
-  sizeBytes,
-  holes,
-  batchBytes,
-  chunkSize,
-}: Comparison): AsyncGenerator<CompareBatch, void, undefined> {
+async function* batchesOf(comparison: Comparison): AsyncGenerator<CompareBatch, void, undefined> {
+  const { base, source, sizeBytes, batchBytes, chunkSize } = comparison
   // No batch takes memory where threads read: with fewer of them, less is said to threads.
-  const bytes = source.descriptor === undefined ? batchBytes : batchBytes * BATCHES_IN_ONE
-  const isInHole = holeTest(holes)
+  const bytesMax = source.descriptor === undefined ? batchBytes : batchBytes * BATCHES_IN_ONE
+  const holes = new Holes(comparison)
+  let directories = new Map<number, PackDirectory>()
+  let parts: BasePart[] = []
+  let bytes = 0
   for (let at = 0; at < sizeBytes; ) {
-    const limit = Math.min(at + bytes, sizeBytes)
-    const directories = new Map<number, PackDirectory>()
+    const { offset, end } = await holes.leave(at)
+    at = offset
+    const limit = Math.min(at + bytesMax, end)
     await base.prepare(at, limit, directories)
-    const parts: BasePart[] = []
-    let end = at
-    let isHole = false
-    for (const part of base.partsIn(at, sizeBytes, chunkSize, directories)) {
-      const isKnown = part.kind === 'zeros' && isInHole(part)
-      // What cannot be compared, and what need not be, is a batch by itself: it is not read here.
-      if (parts.length > 0 && (end + part.length > limit || part.kind === 'none' || isKnown !== isHole)) break
-      isHole = isKnown
-      parts.push(part)
-      end += part.length
-      if (part.kind === 'none') break
+    for (const found of base.partsIn(at, sizeBytes, chunkSize, directories)) {
+      if (found.offset >= limit) break
+      // A chunk is compared whole, also where it reaches into a hole.
+      const isWhole = found.kind === 'chunk' || found.kind === 'mixed'
+      const part = isWhole ? found : { ...found, length: Math.min(found.length, end - at) }
+      if (parts.length > 0 && (part.kind === 'none' || bytes + part.length > bytesMax)) {
+        yield parts
+        parts = []
+        bytes = 0
+        directories = new Map()
+      }
+      at += part.length
+      if (part.kind === 'none') yield [part]
+      else {
+        parts.push(part)
+        bytes += part.length
+      }
     }
-    yield { offset: at, length: end - at, parts, isHole }
-    at = end
   }
+  if (parts.length > 0) yield parts
 }
 
-/** @returns whether a range is in a hole; to be asked in order */
-function holeTest(holes: Iterable<ByteRange>): (range: ByteRange) => boolean {
-  const following = holes[Symbol.iterator]()
-  let step = following.next()
-  return ({ offset, length }) => {
-    while (step.done !== true && step.value.offset + step.value.length <= offset) step = following.next()
-    if (step.done === true) return false
-    const hole = step.value
-    return hole.offset <= offset && offset + length <= hole.offset + hole.length
+/** Holes of the source, gone through in order. */
+class Holes {
+  readonly #comparison: Comparison
+  readonly #following: Iterator<ByteRange>
+  #next: ByteRange | undefined
+
+  constructor(comparison: Comparison) {
+    this.#comparison = comparison
+    this.#following = comparison.holes[Symbol.iterator]()
+    this.#advance()
+  }
+
+  /**
+   * Says what was cleared of the hole that `at` is in, if it is in one.
+   * @returns what is to be compared next: up to a hole, or a chunk that reaches out of one
+   */
+  async leave(at: number): Promise<{ readonly offset: number; readonly end: number }> {
+    const { base, sizeBytes, onCleared } = this.#comparison
+    for (let offset = at; ; ) {
+      while (this.#next !== undefined && this.#next.offset + this.#next.length <= offset) this.#advance()
+      const hole = this.#next
+      if (hole === undefined || offset >= sizeBytes) return { offset, end: sizeBytes }
+      if (hole.offset > offset) return { offset, end: Math.min(hole.offset, sizeBytes) }
+      const holeEnd = Math.min(hole.offset + hole.length, sizeBytes)
+      const end = await base.chunkAcross(offset, holeEnd)
+      for (const part of base.zerosIn(offset, end)) if (!part.same) onCleared(part)
+      if (end < holeEnd) return { offset: end, end: holeEnd }
+      offset = holeEnd
+    }
+  }
+
+  #advance(): void {
+    const step = this.#following.next()
+    this.#next = step.done === true ? undefined : step.value
   }
 }
 
 async function compareBatch(
-  batch: CompareBatch,
+  parts: CompareBatch,
   comparison: Comparison,
   idle: SharedArrayBuffer[],
 ): Promise<readonly ByteRange[]> {
-  const { offset, length, parts, isHole } = batch
-  if (isHole) return []
-  if (parts[0]?.kind === 'none') return [{ offset, length }]
+  if (parts[0]?.kind === 'none') return parts
   const expectation = await expectationOf(parts, comparison.base)
   const same =
-    (await compareOnThreads(batch, expectation, comparison)) ??
-    (await compareAsRead(batch, expectation, comparison, idle))
+    (await compareOnThreads(parts, expectation, comparison)) ??
+    (await compareAsRead(parts, expectation, comparison, idle))
   return parts.filter((_, i) => same[i] !== 1)
 }
 
@@ -142,28 +168,47 @@ async function expectationOf(parts: readonly BasePart[], base: BaseDisk): Promis
 
 /** Threads read what they hash, so that the bytes are in their cache. @returns undefined where they cannot, or could not */
 async function compareOnThreads(
-  { offset }: CompareBatch,
+  parts: CompareBatch,
   expectation: Expectation,
   { source: { descriptor }, crew }: Comparison,
 ): Promise<Uint8Array | undefined> {
   if (descriptor === undefined) return undefined
-  return (await crew.compare({ ...expectation, from: { descriptor, offset } })).same
+  const offsets = Float64Array.from(parts, (part) => part.offset)
+  return (await crew.compare({ ...expectation, from: { descriptor, offsets } })).same
 }
 
 /** @throws as the source does */
 async function compareAsRead(
-  { offset, length }: CompareBatch,
+  parts: CompareBatch,
   expectation: Expectation,
   { source, crew, batchBytes }: Comparison,
   idle: SharedArrayBuffer[],
 ): Promise<Uint8Array> {
+  const length = bytesIn(parts)
   const large = length > batchBytes
   const buffer = (large ? undefined : idle.pop()) ?? new SharedArrayBuffer(Math.max(length, batchBytes))
-  await source.read(new Uint8Array(buffer, 0, length), offset)
+  let used = 0
+  for (const range of joined(parts)) {
+    await source.read(new Uint8Array(buffer, used, range.length), range.offset)
+    used += range.length
+  }
   const { plain, same } = await crew.compare({ ...expectation, from: { plain: buffer } })
   if (plain instanceof SharedArrayBuffer && !large) idle.push(plain)
   if (same === undefined) throw new Error('bytes in memory can always be compared')
   return same
+}
+
+/** What lies one after the other is one range. */
+function* joined(parts: CompareBatch): Generator<ByteRange, void, undefined> {
+  let open: { offset: number; length: number } | undefined
+  for (const { offset, length } of parts) {
+    if (open !== undefined && open.offset + open.length === offset) open.length += length
+    else {
+      if (open !== undefined) yield open
+      open = { offset, length }
+    }
+  }
+  if (open !== undefined) yield open
 }
 
 function hashIn({ hashes }: PackDirectory, chunk: number): Uint8Array {

@@ -38,13 +38,25 @@ describe('comparing chunks with what is expected', () => {
     expect(plain).toBe(bytes.buffer)
 
     const folder = await mkdtemp(join(tmpdir(), 'everfold-test-'))
-    const before = 12_345
-    await writeFile(join(folder, 'disk'), Buffer.concat([Buffer.alloc(before, 7), bytes]))
+    // There other things lie before and between them.
+    const offsets = new Float64Array(lengths.length)
+    const written: Buffer[] = []
+    let end = 0
+    at = 0
+    for (const [i, length] of lengths.entries()) {
+      const gap = i === 0 || random.below(3) === 0 ? 1 + random.below(90 * KIB) : 0
+      offsets[i] = end + gap
+      written.push(Buffer.alloc(gap, 7), bytes.subarray(at, at + length))
+      end += gap + length
+      at += length
+    }
+    await writeFile(join(folder, 'disk'), Buffer.concat(written))
     const file = await open(join(folder, 'disk'))
-    const from = { descriptor: file.fd, offset: before }
+    const from = { descriptor: file.fd, offsets }
     expect(Array.from(runCompare({ ...job, from }).same ?? [])).toEqual(want)
     // Beyond its end nothing can be read: that is told apart from what differs.
-    expect(runCompare({ ...job, from: { ...from, offset: before + 1 } }).same).toBeUndefined()
+    const beyond = offsets.map((offset) => offset + 1)
+    expect(runCompare({ ...job, from: { ...from, offsets: beyond } }).same).toBeUndefined()
     await file.close()
     await rm(folder, { recursive: true })
   })

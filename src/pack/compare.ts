@@ -2,8 +2,9 @@ import { isZero } from '../chunker/zero.js'
 import { hashMatches, scratch } from './jobs.js'
 import { type ReadWhole, readWhole } from './read-whole.js'
 
-/** Compare chunks of a disk that lie one after the other, each with what is expected there. */
+/** Compare chunks of a disk, each with what is expected there. */
 export interface CompareJob {
+  /** In memory they lie one after the other. */
   readonly from: OpenFile | { readonly plain: ArrayBufferLike }
   /** Bytes of each chunk. */
   readonly lengths: Uint32Array
@@ -13,10 +14,11 @@ export interface CompareJob {
   readonly hashes: Uint8Array
 }
 
-/** Bytes of a file from `offset` on. It is read from by its descriptor, on any thread: it has to stay open until the answer is there. */
+/** A file that is read from by its descriptor, on any thread: it has to stay open until the answer is there. */
 export interface OpenFile {
   readonly descriptor: number
-  readonly offset: number
+  /** Where each chunk begins: in order. */
+  readonly offsets: Float64Array
 }
 
 export const EXPECTS_HASH = 0
@@ -39,11 +41,12 @@ export function runCompare(
   read: ReadWhole = readWhole,
 ): CompareResult {
   const plain = 'plain' in from ? new Uint8Array(from.plain) : undefined
+  const file = 'plain' in from ? undefined : from
   const same = new Uint8Array(lengths.length)
   let at = 0
   for (let first = 0; first < lengths.length; ) {
-    const { end, bytes } = windowFrom(lengths, first)
-    const window = plain?.subarray(at, at + bytes) ?? readWindow(from as OpenFile, at, bytes, read)
+    const { end, bytes } = windowFrom(lengths, first, file?.offsets)
+    const window = file === undefined ? plain?.subarray(at, at + bytes) : readWindow(file, first, bytes, read)
     if (window === undefined) return { plain: undefined, same: undefined }
     let start = 0
     for (; first < end; first++) {
@@ -56,23 +59,32 @@ export function runCompare(
   return { plain: plain?.buffer, same }
 }
 
-/** As many chunks as fit into a window, and one at least. */
-function windowFrom(lengths: Uint32Array, first: number): { end: number; bytes: number } {
+/** As many chunks as fit into a window and follow each other, and one at least. */
+function windowFrom(
+  lengths: Uint32Array,
+  first: number,
+  offsets: Float64Array | undefined,
+): { end: number; bytes: number } {
+  const start = offsets?.[first] ?? 0
   let end = first
   let bytes = 0
   do bytes += lengths[end++] ?? 0
-  while (end < lengths.length && bytes + (lengths[end] ?? 0) <= WINDOW_BYTES)
+  while (
+    end < lengths.length &&
+    bytes + (lengths[end] ?? 0) <= WINDOW_BYTES &&
+    (offsets === undefined || offsets[end] === start + bytes)
+  )
   return { end, bytes }
 }
 
 function readWindow(
-  { descriptor, offset }: OpenFile,
-  from: number,
+  { descriptor, offsets }: OpenFile,
+  first: number,
   length: number,
   read: ReadWhole,
 ): Uint8Array | undefined {
   const window = scratch('gather', length).subarray(0, length)
-  return read(descriptor, window, offset + from) ? window : undefined
+  return read(descriptor, window, offsets[first] ?? 0) ? window : undefined
 }
 
 function isAsExpected(chunk: Uint8Array, expected: number, hashes: Uint8Array, index: number): boolean {

@@ -442,7 +442,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'chain/differences.js',
-        find: "if (parts[0]?.kind === 'none')\n        return [{ offset, length }];",
+        find: "if (parts[0]?.kind === 'none')\n        return parts;",
         replace: "if (parts[0]?.kind === 'none')\n        return [];",
       },
     ],
@@ -452,8 +452,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: 'chain/differences.js',
-        find: "part.kind === 'zeros' && isInHole(part)",
-        replace: 'isInHole(part)',
+        find: 'onCleared(part);',
+        replace: ';',
       },
     ],
   },
@@ -475,6 +475,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'what a thread could not read is taken for read',
     edits: [{ file: 'pack/scan.js', find: 'return { plain, named: undefined };', replace: 'break;' }],
+  },
+  {
+    name: 'what lies beyond a hole is looked for in it',
+    edits: [{ file: 'pack/compare.js', find: 'offsets[end] === start + bytes', replace: 'true' }],
   },
   {
     name: 'what a thread could not read is taken for the same',
