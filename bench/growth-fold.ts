@@ -59,12 +59,11 @@ export async function growFold(options: FoldGrowthOptions, workspace: Workspace)
   for (const { name, label, sizes, caseOf } of variationsOf(options)) {
     const samples = []
     for (const at of sizes) {
-      const { wallSeconds, cpuSeconds, readBytes, writtenBytes, peakMemoryBytes, ...kind } =
-        await folds.sample(caseOf(at), options.rounds)
-      const figures = { wallSeconds, cpuSeconds, readBytes, writtenBytes, peakMemoryBytes }
+      const sample = await folds.sample(caseOf(at), options.rounds)
+      const { parentExtents, childExtents, children, stride: _, baselineBytes: __, ...figures } = sample
       samples.push({ name: `${formatNumber(at)} ${label}`, at, figures })
       console.log(
-        `fold: ${kind.children} × ${kind.childExtents} into ${kind.parentExtents}: ${formatNumber(wallSeconds)} s`,
+        `fold: ${children} × ${childExtents} into ${parentExtents}: ${formatNumber(sample.wallSeconds)} s, slowest ${formatNumber(sample.slowestSeconds)} s`,
       )
     }
     curves.push({
@@ -76,7 +75,7 @@ export async function growFold(options: FoldGrowthOptions, workspace: Workspace)
       panels: [
         {
           y: { label: 's', log: true, format: formatNumber },
-          figures: { wallSeconds: 's', cpuSeconds: 'CPU s' },
+          figures: { wallSeconds: 's', cpuSeconds: 'CPU s', slowestSeconds: 's, the slowest' },
         },
         {
           y: { label: 'bytes of runs', log: true, format: formatDecimalBytes },

@@ -2,7 +2,7 @@
 
 import { backUp, type DiskBackup } from '../src/chain/backup.js'
 import { findPoint } from '../src/chain/find-point.js'
-import { Repository } from '../src/chain/repository.js'
+import { Repository, type RepositoryParts } from '../src/chain/repository.js'
 import { ByteExtents } from '../src/feed/byte-extents.js'
 import type { DiskSource } from '../src/feed/disk-source.js'
 import { MemoryIndex } from '../src/index/memory-index.js'
@@ -13,8 +13,16 @@ import { MemoryStore } from '../src/store/memory-store.js'
 import type { Store } from '../src/store/store.js'
 import type { Extent } from './workspace.js'
 
-export async function openInMemory(store: Store): Promise<Repository> {
-  return Repository.open({ store, crew: new InlineCrew(), openIndex: async () => new MemoryIndex() })
+export async function openInMemory(
+  store: Store,
+  parts: Pick<RepositoryParts, 'joinLimits' | 'segmentExtents'> = {},
+): Promise<Repository> {
+  return Repository.open({
+    store,
+    crew: new InlineCrew(),
+    openIndex: async () => new MemoryIndex(),
+    ...parts,
+  })
 }
 
 function sourceOf(bytes: Buffer): DiskSource {

@@ -3,12 +3,12 @@ import { EverfoldError } from '../errors.js'
 import { openSealedJson, sealJson } from '../sealed-json.js'
 
 /*
- * Chain state, formats 1 and 2: sealed JSON (see sealed-json.ts). All points of a machine, oldest first, with the runs of their
+ * Chain state, formats 1 to 3: sealed JSON (see sealed-json.ts). All points of a machine, oldest first, with the runs of their
  * disks. The first point is the parent; writing the next sequence number is the commit.
  */
 
-/** The highest that there is: 2 has points with `consistency`. A state that needs none of that is written as 1. */
-export const CHAIN_FORMAT_VERSION = 2
+/** The highest that there is: 2 has points with `consistency`, 3 disks with `folded`. A state is written as the lowest that it needs. */
+export const CHAIN_FORMAT_VERSION = 3
 
 const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
@@ -16,13 +16,18 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 const segment = z.strictObject({ id: sha256, start: bytes, end: bytes, extents: bytes }).readonly()
 const run = z.strictObject({ stride: bytes, segments: z.array(segment).readonly() }).readonly()
 
+/** A run, and the size that the disk had at its point. */
+const runLayer = z.strictObject({ sizeBytes: bytes, run }).readonly()
+
 const diskState = z
   .strictObject({
     id: z.string(),
     sizeBytes: bytes,
     chunker: z.enum(['fixed', 'cdc']),
-    /** The run covers the whole disk and needs no older one: the parent's, and a disk's first. */
+    /** The runs cover the whole disk and need no older point: the parent's, and a disk's first. */
     complete: z.boolean(),
+    /** Runs of points that were folded into this one, oldest first: they lie below `run`, and are not joined with it yet. */
+    folded: z.array(runLayer).min(1).readonly().optional(),
     run,
   })
   .readonly()
@@ -70,7 +75,7 @@ const pointState = z
 const chainState = z
   .strictObject({
     everfold: z.literal('chain'),
-    format: z.union([z.literal(1), z.literal(CHAIN_FORMAT_VERSION)]),
+    format: z.union([z.literal(1), z.literal(2), z.literal(CHAIN_FORMAT_VERSION)]),
     machine: z.string(),
     sequence: bytes,
     /** The machine's own; without it the repository's default holds. */
@@ -86,12 +91,14 @@ const chainState = z
 
 export type RetentionPolicy = z.infer<typeof retentionPolicySchema>
 export type Pin = z.infer<typeof pin>
+export type RunLayer = z.infer<typeof runLayer>
 export type DiskState = z.infer<typeof diskState>
 export type PointState = z.infer<typeof pointState>
 export type ChainState = z.infer<typeof chainState>
 
 /** The lowest format that has all that these points have. */
 export function chainFormatOf(points: readonly PointState[]): ChainState['format'] {
+  if (points.some((point) => point.disks.some((disk) => disk.folded !== undefined))) return 3
   return points.some((point) => point.consistency !== undefined) ? 2 : 1
 }
 

@@ -6,7 +6,7 @@ import { sealJson } from '../sealed-json.js'
 import { FaultyStore } from '../store/faulty-store.js'
 import { chainKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
-import { decodeChainState, encodeChainState } from './chain-state.js'
+import { CHAIN_FORMAT_VERSION, decodeChainState, encodeChainState } from './chain-state.js'
 import { Chains, readChainHead } from './chains.js'
 
 const [A, B, C] = ['a0000000', 'b0000000', 'c0000000'].map((id) => pointState(id, []))
@@ -41,7 +41,11 @@ describe('Chains', () => {
 
   it('does not go back to an older state when a newer Everfold wrote the newest', async () => {
     const store = await storeWith(A, B)
-    const newer = { ...chainState('m', 3, [A!, B!, C!]), format: 3, more: 'than we know' }
+    const newer = {
+      ...chainState('m', 3, [A!, B!, C!]),
+      format: CHAIN_FORMAT_VERSION + 1,
+      more: 'than we know',
+    }
     await store.put(chainKey('m', 3), [sealJson(newer)])
     await expect(new Chains(store).get('m')).rejects.toMatchObject({ code: 'FORMAT_TOO_NEW' })
   })

@@ -1,14 +1,11 @@
 import { EverfoldError } from '../errors.js'
 import type { StoreReader } from '../store/store.js'
-import type { ChainState, DiskState, PointState } from './chain-state.js'
+import type { ChainState, DiskState, PointState, RunLayer } from './chain-state.js'
+import { readLayers, runsOf } from './disk-runs.js'
 import { type ExtentList } from './extent-list.js'
-import { type Layer, overlayAll } from './overlay.js'
+import { overlayAll } from './overlay.js'
 import { PackTable } from './pack-table.js'
 import type { WorkPins } from './pins.js'
-import { readRun } from './run-store.js'
-
-/** Runs of one chain that are read at once. */
-export const RUNS_IN_FLIGHT = 16
 
 /** A disk's entry in a point, whose id is the name in its normal form. @throws DISK_UNKNOWN */
 export function diskOf(machine: string, point: PointState, diskId: string): DiskState {
@@ -26,12 +23,12 @@ export function diskOf(machine: string, point: PointState, diskId: string): Disk
 }
 
 /** The runs that make up a disk at point number `index`, oldest first: from the last complete one on. */
-export function layersOf(state: ChainState, index: number, diskId: string): DiskState[] {
-  const layers: DiskState[] = []
+export function layersOf(state: ChainState, index: number, diskId: string): RunLayer[] {
+  const layers: RunLayer[] = []
   for (let i = index; i >= 0; i--) {
     const disk = state.points[i]?.disks.find((candidate) => candidate.id === diskId)
     if (disk === undefined) break
-    layers.unshift(disk)
+    layers.unshift(...runsOf(disk))
     if (disk.complete) return layers
   }
   throw new EverfoldError(
@@ -56,18 +53,13 @@ export async function flattenDisk(
   pins: WorkPins,
 ): Promise<ExtentList> {
   const packs = new PackTable()
-  const disks = layersOf(state, index, diskId)
+  const layers = layersOf(state, index, diskId)
   // Before anything is waited for: a fold may take these runs out of the chain while they are read.
-  for (const disk of disks) for (const segment of disk.run.segments) pins.pin(segment.id)
-  const layers: Layer[] = []
-  for (let first = 0; first < disks.length; first += RUNS_IN_FLIGHT) {
-    const batch = disks.slice(first, first + RUNS_IN_FLIGHT)
-    const lists = await Promise.all(batch.map((disk) => readRun(store, state.machine, disk.run, packs)))
-    for (const [i, extents] of lists.entries()) layers.push({ extents, sizeBytes: batch[i]?.sizeBytes ?? 0 })
-  }
-  const all = overlayAll(layers).slice(0, disks.at(-1)?.sizeBytes ?? 0)
+  for (const { run } of layers) for (const segment of run.segments) pins.pin(segment.id)
+  const sizeBytes = layers.at(-1)?.sizeBytes ?? 0
+  const all = overlayAll(await readLayers(store, state.machine, layers, packs)).slice(0, sizeBytes)
   for (let slot = 0; slot < packs.size; slot++) pins.pin(packs.idOf(slot))
-  assertCovers(all, disks.at(-1)?.sizeBytes ?? 0, state.machine, diskId)
+  assertCovers(all, sizeBytes, state.machine, diskId)
   return all
 }
 

@@ -17,6 +17,7 @@ import type { RequestLog } from '../store/request-log.js'
 import type { Store } from '../store/store.js'
 import { Chains } from './chains.js'
 import { decodeConfig, encodeConfig, type RepositoryConfig } from './config.js'
+import { JOIN_LIMITS, type JoinLimits } from './disk-runs.js'
 import { EARLY_BYTES_MIN } from './early-pack.js'
 import { BATCH_BYTES } from './ingest.js'
 import { CondemnedDuring, Pins } from './pins.js'
@@ -49,10 +50,11 @@ export interface RepositoryParts {
   readonly locks?: () => ObjectLocks | undefined
   /** Of a bucket, likewise. */
   readonly archive?: () => Archive | undefined
-  /** Plain bytes that are hashed and compressed at a time, those of a pack that are written at once, and extents of a segment: fewer in simulations. */
+  /** Plain bytes that are hashed and compressed at a time, those of a pack that are written at once, extents of a segment, and of runs that are joined: fewer in simulations. */
   readonly batchBytes?: number
   readonly earlyBytes?: number
   readonly segmentExtents?: number
+  readonly joinLimits?: JoinLimits
 }
 
 /** An open repository: what all operations work on. */
@@ -64,6 +66,7 @@ export class Repository {
   readonly batchBytes: number
   readonly earlyBytes: number
   readonly segmentExtents: number
+  readonly joinLimits: JoinLimits
   readonly catalog: PackCatalog
   readonly reader: ChunkReader
   /** Shared memory of its own, which takes none until it is used. */
@@ -90,6 +93,7 @@ export class Repository {
     this.batchBytes = parts.batchBytes ?? BATCH_BYTES
     this.earlyBytes = parts.earlyBytes ?? EARLY_BYTES_MIN
     this.segmentExtents = parts.segmentExtents ?? SEGMENT_EXTENTS_MAX
+    this.joinLimits = parts.joinLimits ?? JOIN_LIMITS
     this.catalog = new PackCatalog(parts.store)
     this.reader = new ChunkReader(parts.store, this.catalog, parts.crew)
     this.quickReads = new QuickReads(parts.store, parts.crew)

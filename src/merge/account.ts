@@ -1,10 +1,9 @@
-import type { ChainState, DiskState } from '../chain/chain-state.js'
+import type { ChainState, DiskState, RunLayer } from '../chain/chain-state.js'
+import { readDiskRuns, readLayers, runsOf } from '../chain/disk-runs.js'
 import { ExtentList } from '../chain/extent-list.js'
-import { layersOf } from '../chain/flatten.js'
 import { overlayAll } from '../chain/overlay.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { readRun } from '../chain/run-store.js'
 import { isPresent, type PackDirectory } from '../pack/pack-format.js'
 import { allHeads, References } from './live.js'
 import { placesById, storedLength, survey } from './survey.js'
@@ -109,13 +108,13 @@ class Accountant {
     const dropTag = this.#freed.length - 1
     const { packs } = this.#references
     for (const disk of head.points[index]?.disks ?? []) {
-      const run = await readRun(this.#repository.store, head.machine, disk.run, packs)
+      const run = await readDiskRuns(this.#repository.store, head.machine, disk, packs)
       const next = head.points[index + 1]?.disks.find((candidate) => candidate.id === disk.id)
       if (next === undefined || next.complete) {
         this.#references.add(run, dropTag)
         continue
       }
-      const newer = await readRun(this.#repository.store, head.machine, next.run, packs)
+      const newer = await readDiskRuns(this.#repository.store, head.machine, next, packs)
       const { hidden, visible } = splitByCover(run, newer, next.sizeBytes)
       this.#references.add(hidden, dropTag)
       this.#references.add(visible, dropTag + 1)
@@ -235,16 +234,10 @@ export async function freedByRemoving(
     for (const head of heads)
       for (const [index, point] of head.points.entries())
         for (const disk of point.disks) {
-          before.add(await readRun(repository.store, head.machine, disk.run, before.packs), 0)
+          before.add(await readDiskRuns(repository.store, head.machine, disk, before.packs), 0)
           if (head.machine === machine && remove.has(point.id)) continue
-          const layers = head.machine === machine ? foldedLayers(head, index, disk, remove) : [disk]
-          const lists = []
-          for (const layer of layers)
-            lists.push({
-              extents: await readRun(repository.store, head.machine, layer.run, after.packs),
-              sizeBytes: layer.sizeBytes,
-            })
-          after.add(overlayAll(lists), 0)
+          const layers = head.machine === machine ? foldedLayers(head, index, disk, remove) : runsOf(disk)
+          after.add(overlayAll(await readLayers(repository.store, head.machine, layers, after.packs)), 0)
         }
     let freed = 0
     for (const generations of (await placesById(repository)).values()) {
@@ -266,9 +259,14 @@ function foldedLayers(
   index: number,
   disk: DiskState,
   remove: ReadonlySet<string>,
-): readonly DiskState[] {
-  if (disk.complete) return [disk]
-  let first = index
-  while (first > 0 && remove.has(head.points[first - 1]?.id ?? '')) first--
-  return layersOf(head, index, disk.id).slice(-(index - first + 1))
+): readonly RunLayer[] {
+  const layers = [...runsOf(disk)]
+  for (let i = index, oldest = disk; !oldest.complete && i > 0; i--) {
+    const before = head.points[i - 1]
+    const older = before?.disks.find((candidate) => candidate.id === disk.id)
+    if (before === undefined || older === undefined || !remove.has(before.id)) break
+    layers.unshift(...runsOf(older))
+    oldest = older
+  }
+  return layers
 }

@@ -1,9 +1,9 @@
 import type { ChainState, DiskState, PointState } from '../chain/chain-state.js'
+import { readDiskRuns, segmentsOfChain } from '../chain/disk-runs.js'
 import { ExtentList, ZEROS } from '../chain/extent-list.js'
 import { overlay } from '../chain/overlay.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { Repository } from '../chain/repository.js'
-import { readRun } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
 import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
 
@@ -17,8 +17,7 @@ import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
 export async function damagedPoints(repository: Repository, state: ChainState): Promise<ReadonlySet<string>> {
   const pins = repository.pins.begin()
   try {
-    for (const { disks } of state.points)
-      for (const { run } of disks) for (const segment of run.segments) pins.pin(segment.id)
+    for (const segment of segmentsOfChain(state)) pins.pin(segment.id)
     const { quarantine } = repository.catalog
     await quarantine.load(repository.store)
     const damaged = new Set<string>()
@@ -77,7 +76,7 @@ class DiskDamage {
 
   async #read(disk: DiskState): Promise<ExtentList | undefined> {
     try {
-      return await readRun(this.#repository.store, this.#machine, disk.run, this.#packs)
+      return await readDiskRuns(this.#repository.store, this.#machine, disk, this.#packs)
     } catch (error) {
       if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) return undefined
       throw error

@@ -1,12 +1,11 @@
 import { type ChainState, type PointState } from '../chain/chain-state.js'
+import { readLayers } from '../chain/disk-runs.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import { layersOf } from '../chain/flatten.js'
-import { type Layer, overlayAll } from '../chain/overlay.js'
+import { overlayAll } from '../chain/overlay.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { Repository } from '../chain/repository.js'
-import { readRun } from '../chain/run-store.js'
 import { isEverfoldError } from '../errors.js'
-import { inOrder } from '../in-order.js'
 import { chunkAt, isPresent } from '../pack/pack-format.js'
 import { isBitSet, type SurveyedPack } from './survey.js'
 
@@ -21,9 +20,6 @@ export interface DiskOrder {
   /** So many of them, from the first on, some machine's newest point has. */
   readonly newest: number
 }
-
-/** Runs of one chain that are read at once. */
-const RUNS_IN_FLIGHT = 16
 
 /**
  * The live chunks of some packs in the order in which they are to lie: first those of each machine's newest point, as they follow each other on
@@ -57,18 +53,18 @@ async function newestExtents(
   diskId: string,
 ): Promise<ExtentList | undefined> {
   const packs = new PackTable()
-  const layers: Layer[] = []
   try {
-    const runs = inOrder(layersOf(state, state.points.length - 1, diskId), RUNS_IN_FLIGHT, async (disk) => ({
-      extents: await readRun(repository.store, state.machine, disk.run, packs),
-      sizeBytes: disk.sizeBytes,
-    }))
-    for await (const layer of runs) layers.push(layer)
+    const layers = await readLayers(
+      repository.store,
+      state.machine,
+      layersOf(state, state.points.length - 1, diskId),
+      packs,
+    )
+    return overlayAll(layers).slice(0, disks.find((disk) => disk.id === diskId)?.sizeBytes ?? 0)
   } catch (error) {
     if (isEverfoldError(error, 'CHAIN_DAMAGED', 'DATA_DAMAGED', 'OBJECT_NOT_FOUND')) return undefined
     throw error
   }
-  return overlayAll(layers).slice(0, disks.find((disk) => disk.id === diskId)?.sizeBytes ?? 0)
 }
 
 class Order {

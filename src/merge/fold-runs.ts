@@ -1,12 +1,12 @@
+import type { RunLayer } from '../chain/chain-state.js'
+import { readLayers, zonesOf } from '../chain/disk-runs.js'
 import { ExtentList } from '../chain/extent-list.js'
-import { RUNS_IN_FLIGHT } from '../chain/flatten.js'
-import { type Layer, overlay, overlayAll } from '../chain/overlay.js'
+import { overlay, overlayAll } from '../chain/overlay.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import {
   type ReadCost,
   type RunRef,
-  readRun,
   readSegment,
   SEGMENT_EXTENTS_MAX,
   type SegmentRef,
@@ -14,12 +14,6 @@ import {
 } from '../chain/run-store.js'
 import { inOrder } from '../in-order.js'
 import type { StoreWriter } from '../store/store.js'
-
-export interface FoldLayer {
-  readonly run: RunRef
-  /** Of the disk, at the point of this run. */
-  readonly sizeBytes: number
-}
 
 /** Bytes of segments really read and written. */
 export interface FoldCost extends ReadCost {
@@ -39,7 +33,7 @@ const WRITES_IN_FLIGHT = 3
 export async function foldRuns(
   store: StoreWriter,
   machine: string,
-  layers: readonly FoldLayer[],
+  layers: readonly RunLayer[],
   pins: WorkPins,
   cost: FoldCost,
   segmentExtents = SEGMENT_EXTENTS_MAX,
@@ -47,13 +41,7 @@ export async function foldRuns(
   const [oldest, ...newer] = layers
   if (oldest === undefined || newer.length === 0) throw new RangeError('fold takes two runs or more')
   const packs = new PackTable()
-  const above: Layer[] = []
-  const read = inOrder(newer, RUNS_IN_FLIGHT, async ({ run, sizeBytes }) => ({
-    extents: await readRun(store, machine, run, packs, 0, Infinity, cost),
-    sizeBytes,
-  }))
-  for await (const layer of read) above.push(layer)
-  const changes = overlayAll(above)
+  const changes = overlayAll(await readLayers(store, machine, newer, packs, cost))
   const olderEnd = Math.min(...newer.map((layer) => layer.sizeBytes))
   const folder = new Folder(store, machine, oldest.run, changes, packs, pins, cost, segmentExtents)
   return folder.fold(olderEnd)
@@ -101,12 +89,8 @@ class Folder {
 
   /** What the run consists of from now on: segments that stay, and extents that have to be written. */
   async *#pieces(olderEnd: number): AsyncGenerator<SegmentRef | ExtentList, void, undefined> {
-    const { segments } = this.#run
-    for (const [i, segment] of segments.entries()) {
-      // A segment's zone reaches to the next one's begin, so that every change falls into exactly one zone.
-      const zoneStart = i === 0 ? 0 : segment.start
-      const zoneEnd = segments[i + 1]?.start ?? Infinity
-      const changes = this.#changes.slice(zoneStart, zoneEnd)
+    for (const { segment, start, end } of zonesOf(this.#run)) {
+      const changes = this.#changes.slice(start, end)
       const clean = changes.length === 0 && segment.end <= olderEnd
       if (clean && (this.#open.length === 0 || this.#open.length >= this.#segmentExtents * SMALL_SHARE)) {
         if (this.#open.length > 0) yield this.#takeOpen()
@@ -117,7 +101,7 @@ class Folder {
       this.#append(overlay(older, changes, olderEnd))
       if (this.#open.length >= this.#segmentExtents) yield this.#takeOpen()
     }
-    if (segments.length === 0) this.#append(this.#changes)
+    if (this.#run.segments.length === 0) this.#append(this.#changes)
     if (this.#open.length > 0) yield this.#takeOpen()
   }
 

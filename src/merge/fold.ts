@@ -1,10 +1,12 @@
-import type { ChainState, DiskState, PointState } from '../chain/chain-state.js'
+import type { ChainState, DiskState, PointState, RunLayer } from '../chain/chain-state.js'
+import { runsOf, withRuns } from '../chain/disk-runs.js'
 import { findPoint } from '../chain/find-point.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError } from '../errors.js'
 import { damagedPoints, newestWhole } from './damaged-points.js'
-import { type FoldCost, type FoldLayer, foldRuns } from './fold-runs.js'
+import { foldLayers } from './fold-layers.js'
+import type { FoldCost } from './fold-runs.js'
 import { isPinned } from './pins.js'
 
 export interface FoldResult {
@@ -180,22 +182,21 @@ async function foldPoint(
 ): Promise<DiskState[]> {
   const disks: DiskState[] = []
   for (const disk of into.disks) {
-    const layers: FoldLayer[] = []
+    const layers: RunLayer[] = [...runsOf(disk)]
+    const own = layers.length
     let complete = disk.complete
     // Back from the kept point to the last run that stands by itself.
     for (let i = removed.length - 1; i >= 0 && !complete; i--) {
       const older = removed[i]?.disks.find((candidate) => candidate.id === disk.id)
       if (older === undefined) break
-      layers.unshift({ run: older.run, sizeBytes: older.sizeBytes })
+      layers.unshift(...runsOf(older))
       complete = older.complete
     }
-    if (layers.length === 0) {
-      disks.push(disk)
-      continue
+    if (layers.length === own) disks.push(disk)
+    else {
+      const folded = await foldLayers(repository, machine, layers, pins, cost)
+      disks.push({ ...withRuns(disk, folded), complete })
     }
-    layers.push({ run: disk.run, sizeBytes: disk.sizeBytes })
-    const run = await foldRuns(repository.store, machine, layers, pins, cost, repository.segmentExtents)
-    disks.push({ ...disk, complete, run: { stride: run.stride, segments: [...run.segments] } })
   }
   return disks
 }

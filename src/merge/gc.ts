@@ -1,5 +1,6 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
+import { segmentsOfChain } from '../chain/disk-runs.js'
 import type { Fence, WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
@@ -447,9 +448,7 @@ class Collection {
   async #sweepRuns(heads: readonly ChainState[]): Promise<void> {
     const named = new Set<string>()
     for (const head of heads)
-      for (const point of head.points)
-        for (const disk of point.disks)
-          for (const segment of disk.run.segments) named.add(`${head.machine}/${segment.id}`)
+      for (const segment of segmentsOfChain(head)) named.add(`${head.machine}/${segment.id}`)
     for await (const object of this.#repository.store.list(runsPrefix())) {
       const run = parseRunKey(object.key)
       if (run === undefined || named.has(`${run.machine}/${run.id}`)) continue

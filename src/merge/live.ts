@@ -1,11 +1,11 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState } from '../chain/chain-state.js'
 import { listingIncomplete } from '../chain/chains.js'
+import { piecesOf, segmentsOfChain } from '../chain/disk-runs.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
-import { readSegment, type SegmentRef } from '../chain/run-store.js'
 import { EverfoldError, isEverfoldError } from '../errors.js'
 import { inOrder } from '../in-order.js'
 import { chunkAt, type PackDirectory } from '../pack/pack-format.js'
@@ -117,8 +117,7 @@ export async function allHeads(repository: Repository, pins: WorkPins): Promise<
           `Back "${name}" up once more without --changed; that makes a new one.`,
         { details: { machine: name, damagedSequences: head.damaged } },
       )
-    for (const point of head.state.points)
-      for (const disk of point.disks) for (const segment of disk.run.segments) pins.pin(segment.id)
+    for (const segment of segmentsOfChain(head.state)) pins.pin(segment.id)
     heads.push(head.state)
   }
   return heads
@@ -126,8 +125,8 @@ export async function allHeads(repository: Repository, pins: WorkPins): Promise<
 
 /** References held at once: 320 MiB of them. What has more is marked in parts. */
 const REFERENCES_MAX = 20 * 1024 * 1024
-/** Run segments read ahead while one is marked. */
-const SEGMENTS_AHEAD = 4
+/** Pieces of runs read ahead while one is marked. */
+const PIECES_AHEAD = 4
 
 /**
  * Into how many parts the packs are to be divided so that the references to those of one part can be held at once. Each part
@@ -135,7 +134,7 @@ const SEGMENTS_AHEAD = 4
  */
 export function partsOf(heads: readonly ChainState[]): number {
   let extents = 0
-  for (const { segment } of segmentsOf(heads)) extents += segment.extents
+  for (const head of heads) for (const segment of segmentsOfChain(head)) extents += segment.extents
   return Math.max(1, Math.ceil(extents / REFERENCES_MAX))
 }
 
@@ -155,8 +154,8 @@ export async function markHeads(
   signal?: AbortSignal,
 ): Promise<References> {
   const references = new References(wants)
-  const lists = inOrder(segmentsOf(heads), SEGMENTS_AHEAD, ({ machine, segment }) =>
-    readSegment(repository.store, machine, segment, references.packs).catch((error: unknown) => {
+  const lists = inOrder(piecesOfAll(repository, heads, references.packs), PIECES_AHEAD, ({ machine, read }) =>
+    read().catch((error: unknown) => {
       throw isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED') ? runLost(machine, error) : error
     }),
   )
@@ -177,10 +176,13 @@ function runLost(machine: string, cause: EverfoldError): EverfoldError {
   )
 }
 
-function* segmentsOf(
+function* piecesOfAll(
+  { store }: Repository,
   heads: readonly ChainState[],
-): Generator<{ readonly machine: string; readonly segment: SegmentRef }> {
+  packs: PackTable,
+): Generator<{ readonly machine: string; readonly read: () => Promise<ExtentList> }> {
   for (const { machine, points } of heads)
-    for (const point of points)
-      for (const disk of point.disks) for (const segment of disk.run.segments) yield { machine, segment }
+    for (const { disks } of points)
+      for (const disk of disks)
+        for (const read of piecesOf(store, machine, disk, packs)) yield { machine, read }
 }

@@ -1,4 +1,5 @@
 import type { ChainState } from '../chain/chain-state.js'
+import { segmentsOfChain } from '../chain/disk-runs.js'
 import {
   machinesPrefix,
   parseChainKey,
@@ -72,9 +73,7 @@ export class LockedGarbage {
 function neededBy(heads: readonly ChainState[]): (key: string) => boolean {
   const runs = new Set<string>()
   const sequences = new Map(heads.map(({ machine, sequence }) => [machine, sequence]))
-  for (const { machine, points } of heads)
-    for (const { disks } of points)
-      for (const { run } of disks) for (const { id } of run.segments) runs.add(runKey(machine, id))
+  for (const head of heads) for (const { id } of segmentsOfChain(head)) runs.add(runKey(head.machine, id))
   return (key) => {
     // We remove those alone that are below the head.
     const chain = parseChainKey(key)

@@ -1,5 +1,6 @@
 import { stopIfCancelled } from '../cancellation.js'
-import type { DiskState } from '../chain/chain-state.js'
+import type { DiskState, RunLayer } from '../chain/chain-state.js'
+import { runsOf, withRuns } from '../chain/disk-runs.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
@@ -33,15 +34,14 @@ export async function moveRuns(
     const disks = points.flatMap((point) => point.disks.map((disk) => ({ point, disk })))
     const moved = inOrder(disks, RUNS_IN_FLIGHT, async ({ point, disk }) => {
       stopIfCancelled(signal)
-      const run = await moveRun(repository, machine, disk.run, moves, pins)
-      return { point, disk, run }
+      return { point, disk: await moveDisk(repository, machine, disk, moves, pins) }
     })
-    for await (const { point, disk, run } of moved) {
-      if (run === undefined) continue
-      writtenBytes += run.writtenBytes
+    for await (const { point, disk } of moved) {
+      if (disk === undefined) continue
+      writtenBytes += disk.writtenBytes
       const ofPoint = changed.get(point.id) ?? new Map<string, DiskState>()
       changed.set(point.id, ofPoint)
-      ofPoint.set(disk.id, { ...disk, run: { stride: disk.run.stride, segments: [...run.segments] } })
+      ofPoint.set(disk.state.id, disk.state)
     }
     if (changed.size > 0)
       await repository.chains.edit(machine, (head) => ({
@@ -54,6 +54,29 @@ export async function moveRuns(
   })
 }
 
+/** @returns undefined if none of its runs refers to what was moved */
+async function moveDisk(
+  repository: Repository,
+  machine: string,
+  disk: DiskState,
+  moves: Moves,
+  pins: WorkPins,
+): Promise<{ readonly state: DiskState; readonly writtenBytes: number } | undefined> {
+  const layers: RunLayer[] = []
+  let writtenBytes = 0
+  let anyMoved = false
+  for (const layer of runsOf(disk)) {
+    const moved = await moveRun(repository, machine, layer.run, moves, pins)
+    if (moved === undefined) layers.push(layer)
+    else {
+      layers.push({ ...layer, run: moved.run })
+      writtenBytes += moved.writtenBytes
+      anyMoved = true
+    }
+  }
+  return anyMoved ? { state: withRuns(disk, layers), writtenBytes } : undefined
+}
+
 /** @returns undefined if it refers to nothing that was moved */
 async function moveRun(
   repository: Repository,
@@ -61,7 +84,7 @@ async function moveRun(
   run: RunRef,
   moves: Moves,
   pins: WorkPins,
-): Promise<{ readonly segments: readonly SegmentRef[]; readonly writtenBytes: number } | undefined> {
+): Promise<{ readonly run: RunRef; readonly writtenBytes: number } | undefined> {
   const segments: SegmentRef[] = []
   let writtenBytes = 0
   let anyMoved = false
@@ -85,7 +108,7 @@ async function moveRun(
     writtenBytes += written.writtenBytes
     anyMoved = true
   }
-  return anyMoved ? { segments, writtenBytes } : undefined
+  return anyMoved ? { run: { stride: run.stride, segments }, writtenBytes } : undefined
 }
 
 function refersToMoved(packs: PackTable, moves: Moves): boolean {

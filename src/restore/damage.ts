@@ -1,4 +1,5 @@
-import type { ChainState, DiskState } from '../chain/chain-state.js'
+import type { ChainState, DiskState, RunLayer } from '../chain/chain-state.js'
+import { piecesOf } from '../chain/disk-runs.js'
 import { ExtentList, ZEROS } from '../chain/extent-list.js'
 import { layersOf } from '../chain/flatten.js'
 import { type Layer, overlayAll } from '../chain/overlay.js'
@@ -131,13 +132,9 @@ export class DamageMap {
 
   /** Does every extent of a machine's runs name chunks that are there? */
   async #runsAreSound(repository: Repository, state: ChainState): Promise<boolean> {
-    const seen = new Set<string>()
-    for (const segment of state.points.flatMap((point) => point.disks.flatMap((disk) => disk.run.segments))) {
-      if (seen.has(segment.id)) continue
-      seen.add(segment.id)
-      const list = await readSegment(repository.store, state.machine, segment, new PackTable())
-      if (this.#lostParts(list).length > 0) return false
-    }
+    for (const disk of state.points.flatMap((point) => point.disks))
+      for (const read of piecesOf(repository.store, state.machine, disk, new PackTable()))
+        if (this.#lostParts(await read()).length > 0) return false
     return true
   }
 
@@ -174,11 +171,11 @@ export class DamageMap {
   async #readLayer(
     repository: Repository,
     machine: string,
-    disk: DiskState,
+    { run }: RunLayer,
     packs: PackTable,
   ): Promise<ExtentList> {
-    const out = new ExtentList(disk.run.stride, packs)
-    for (const segment of disk.run.segments) {
+    const out = new ExtentList(run.stride, packs)
+    for (const segment of run.segments) {
       try {
         const list = await readSegment(repository.store, machine, segment, packs)
         for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))

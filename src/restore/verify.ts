@@ -1,6 +1,8 @@
 import { stopIfCancelled } from '../cancellation.js'
-import type { ChainState } from '../chain/chain-state.js'
+import type { ChainState, DiskState } from '../chain/chain-state.js'
 import { readChainHead } from '../chain/chains.js'
+import { piecesOf, segmentsOf, segmentsOfChain } from '../chain/disk-runs.js'
+import { ZEROS } from '../chain/extent-list.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
@@ -95,7 +97,7 @@ async function verifyChains(
         damage.note(chainsPrefix(machine), `all chain states of "${machine}" are missing`)
         continue
       }
-      for (const segment of segmentsOf(head.state)) pins.pin(segment.id)
+      for (const segment of segmentsOfChain(head.state)) pins.pin(segment.id)
       if (head.state.points.length > 0) states.push(head.state)
       for (const sequence of head.damaged)
         damage.note(
@@ -110,11 +112,7 @@ async function verifyChains(
   return states
 }
 
-function segmentsOf(state: ChainState): readonly SegmentRef[] {
-  return state.points.flatMap((point) => point.disks.flatMap((disk) => disk.run.segments))
-}
-
-/** @returns ids of all packs that runs name */
+/** @returns ids of all packs that points need */
 async function verifyRuns(
   repository: Repository,
   states: readonly ChainState[],
@@ -124,28 +122,69 @@ async function verifyRuns(
 ): Promise<Set<string>> {
   const needed = new Set<string>()
   for (const state of states) {
-    const seen = new Set<string>()
-    for (const disk of state.points.flatMap((point) => point.disks)) {
-      for (const segment of disk.run.segments) {
-        if (seen.has(segment.id)) continue
-        seen.add(segment.id)
-        stopIfCancelled(signal)
-        const packs = new PackTable()
-        try {
-          await readSegment(repository.store, state.machine, segment, packs)
-        } catch (error) {
-          if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
-          damage.loseSegment(state.machine, segment.id, error.message)
-          continue
-        }
-        for (let slot = 0; slot < packs.size; slot++) {
-          needed.add(packs.idOf(slot))
-          pins.pin(packs.idOf(slot))
-        }
+    const verifier = new RunVerifier(repository, state.machine, damage, signal)
+    for (const disk of state.points.flatMap((point) => point.disks))
+      for (const packId of await verifier.packsOf(disk)) {
+        needed.add(packId)
+        pins.pin(packId)
       }
-    }
   }
   return needed
+}
+
+/** Reads the runs of one machine. */
+class RunVerifier {
+  readonly #repository: Repository
+  readonly #machine: string
+  readonly #damage: DamageMap
+  readonly #signal: AbortSignal | undefined
+  /** Segments of plain runs, which need all that they name. */
+  readonly #plain = new Set<string>()
+
+  constructor(repository: Repository, machine: string, damage: DamageMap, signal: AbortSignal | undefined) {
+    this.#repository = repository
+    this.#machine = machine
+    this.#damage = damage
+    this.#signal = signal
+  }
+
+  /** Those that are not known yet to be needed, as far as the runs of the disk can be read. */
+  async packsOf(disk: DiskState): Promise<readonly string[]> {
+    const named = new PackTable()
+    let isWhole = true
+    for (const segment of segmentsOf(disk)) {
+      if (disk.folded === undefined && this.#plain.has(segment.id)) continue
+      if (disk.folded === undefined) this.#plain.add(segment.id)
+      stopIfCancelled(this.#signal)
+      isWhole = (await this.#read(segment, named)) && isWhole
+    }
+    if (disk.folded === undefined) return Array.from({ length: named.size }, (_, slot) => named.idOf(slot))
+    // What is hidden there needs nothing. Where a run is lost it is not known what is; that it is lost is noted.
+    return isWhole ? this.#packsShowing(disk) : []
+  }
+
+  /** @returns false if it is lost */
+  async #read(segment: SegmentRef, named: PackTable): Promise<boolean> {
+    try {
+      await readSegment(this.#repository.store, this.#machine, segment, named)
+      return true
+    } catch (error) {
+      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+      this.#damage.loseSegment(this.#machine, segment.id, error.message)
+      return false
+    }
+  }
+
+  async #packsShowing(disk: DiskState): Promise<readonly string[]> {
+    const packs = new PackTable()
+    const showing = new Set<number>()
+    for (const read of piecesOf(this.#repository.store, this.#machine, disk, packs)) {
+      stopIfCancelled(this.#signal)
+      const list = await read()
+      for (const slot of list.pack.subarray(0, list.length)) if (slot !== ZEROS) showing.add(slot)
+    }
+    return Array.from(showing, (slot) => packs.idOf(slot))
+  }
 }
 
 async function verifyPacks(

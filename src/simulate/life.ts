@@ -1,4 +1,5 @@
 import type { ChainState, PointState } from '../chain/chain-state.js'
+import { runsOf } from '../chain/disk-runs.js'
 import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { joinAsBefore } from './bundles.js'
@@ -191,11 +192,12 @@ export async function compareAll(world: World): Promise<void> {
 
 /** What lies beyond the end of a disk that shrank can never be restored: its chunks would be kept for nothing. */
 function checkEnds(machine: ModelMachine, point: PointState): void {
-  for (const { id, sizeBytes, run } of point.disks)
-    if ((run.segments.at(-1)?.end ?? 0) > sizeBytes)
-      throw new SimulationFailure(
-        `${machine.name}: the run of disk ${id} at point ${point.id} goes beyond its end`,
-      )
+  for (const disk of point.disks)
+    for (const { run, sizeBytes } of runsOf(disk))
+      if ((run.segments.at(-1)?.end ?? 0) > sizeBytes)
+        throw new SimulationFailure(
+          `${machine.name}: a run of disk ${disk.id} at point ${point.id} goes beyond its end`,
+        )
 }
 
 async function compare(

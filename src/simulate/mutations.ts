@@ -567,12 +567,53 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'a restore leaves out runs that were folded in and not joined',
+    edits: [
+      {
+        file: 'chain/flatten.js',
+        find: 'layers.unshift(...runsOf(disk));',
+        replace: 'layers.unshift({ run: disk.run, sizeBytes: disk.sizeBytes });',
+      },
+    ],
+  },
+  {
+    name: 'a fold lays runs that it does not join the wrong way round',
+    edits: [
+      {
+        file: 'merge/fold-layers.js',
+        find: 'return [[oldest], ...groups];',
+        replace: 'return [...groups, [oldest]];',
+      },
+    ],
+  },
+  {
+    name: 'a collection sweeps runs that were folded in and not joined',
+    edits: [
+      {
+        file: 'chain/disk-runs.js',
+        find: 'for (const { run } of runsOf(disk))\n        yield* run.segments;',
+        replace: 'yield* disk.run.segments;',
+      },
+    ],
+  },
+  {
+    name: 'chunks move, and runs that were folded in and not joined go on to name where they lay',
+    edits: [
+      {
+        file: 'merge/move-runs.js',
+        find: 'for (const layer of runsOf(disk)) {',
+        replace:
+          'layers.push(...runsOf(disk).slice(0, -1));\n    for (const layer of runsOf(disk).slice(-1)) {',
+      },
+    ],
+  },
+  {
     name: 'a fold loses what changed between two segments',
     edits: [
       {
-        file: 'merge/fold-runs.js',
-        find: 'const zoneEnd = segments[i + 1]?.start ?? Infinity;',
-        replace: 'const zoneEnd = i + 1 < segments.length ? segment.end : Infinity;',
+        file: 'chain/disk-runs.js',
+        find: 'end: segments[i + 1]?.start ?? Infinity',
+        replace: 'end: i + 1 < segments.length ? segment.end : Infinity',
       },
     ],
   },

@@ -1,3 +1,4 @@
+import type { JoinLimits } from '../chain/disk-runs.js'
 import { Random } from './random.js'
 
 /*
@@ -89,6 +90,8 @@ export interface Work {
   readonly earlyBytes: number
   /** Extents of a segment of a run, at most. */
   readonly segmentExtents: number
+  /** When folded runs are joined. */
+  readonly joinLimits: JoinLimits
   /** Is a single thread's work shared with whoever asks? */
   readonly shares: boolean
 }
@@ -262,6 +265,12 @@ function workOf(seed: number): Work | undefined {
     earlyBytes: random.pick([1, 5000, 30_000]),
     segmentExtents: random.pick([2, 5, 20]),
     shares: random.chance(0.5),
+    joinLimits: {
+      smallRun: random.pick([0, 3, 16 * 1024]),
+      times: random.pick([0, 1, 8]),
+      above: random.pick([3, 1024 * 1024]),
+      between: random.pick([0, 2]),
+    },
   }
 }
 

@@ -42,7 +42,11 @@ export async function openProcess(around: Surroundings): Promise<Repository> {
     crew: crewInTurns(around),
     environment: around.environment,
     batchBytes: around.batchBytes,
-    ...(work !== undefined && { earlyBytes: work.earlyBytes, segmentExtents: work.segmentExtents }),
+    ...(work !== undefined && {
+      earlyBytes: work.earlyBytes,
+      segmentExtents: work.segmentExtents,
+      joinLimits: work.joinLimits,
+    }),
     openIndex: async (quarantine) => {
       const index = indexInTurns(around.index, around.turn)
       if ((await index.getNote(COMPLETE)) === undefined) {
