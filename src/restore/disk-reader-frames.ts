@@ -43,6 +43,7 @@ export class FrameCache {
   #bytes = 0
   #hits = 0
   #misses = 0
+  #readers = 0
 
   constructor(repository: Repository, bytesMax = FRAME_CACHE_BYTES_MAX) {
     this.#repository = repository
@@ -53,6 +54,20 @@ export class FrameCache {
   /** How often a frame was there or had to be read, and plain bytes kept now. */
   get figures(): { readonly hits: number; readonly misses: number; readonly bytes: number } {
     return { hits: this.#hits, misses: this.#misses, bytes: this.#bytes }
+  }
+
+  /** A reader begins. */
+  enter(): void {
+    this.#readers++
+  }
+
+  /** A reader is done: with the last one goes what is kept for the next read. A service may hear of none for days, and needs its memory for uploads. */
+  leave(): void {
+    if (--this.#readers > 0) return
+    this.#kept.clear()
+    this.#bytes = 0
+    this.#touched.clear()
+    this.#touchedBytes = 0
   }
 
   /**

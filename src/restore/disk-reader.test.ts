@@ -97,6 +97,22 @@ describe('memory', () => {
     reader.close()
   })
 
+  it('is given back with the last reader, and used anew by the next one', async () => {
+    const repository = await openInMemory(await newStore())
+    await backUpBytes(repository, 'm', noise('given back', 4 * MIB))
+    const cache = frameCacheOf(repository)
+    const readers = [await readerOf(repository), await readerOf(repository)] as const
+    await readers[0].read(0, 2 * MIB)
+    readers[0].close()
+    expect(cache.figures.bytes).toBeGreaterThan(0)
+    readers[1].close()
+    expect(cache.figures.bytes).toBe(0)
+    const again = await readerOf(repository)
+    await again.read(0, 2 * MIB)
+    expect(cache.figures.bytes).toBeGreaterThan(0)
+    again.close()
+  })
+
   it('decodes only what is wanted of a frame at the first small read, and keeps all of it from the second on', async () => {
     const repository = await openInMemory(await newStore())
     const bytes = diskLike('touched', 2 * MIB)

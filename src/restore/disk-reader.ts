@@ -49,6 +49,7 @@ export class DiskReader {
   private constructor(repository: Repository, plan: DiskPlan) {
     this.#repository = repository
     this.#frames = frameCacheOf(repository)
+    this.#frames.enter()
     this.plan = plan
   }
 
@@ -76,9 +77,10 @@ export class DiskReader {
     return this.plan.extents
   }
 
-  /** Lets go of what it pinned. Reads that are under way may fail. */
+  /** Lets go of what it pinned. Once. Reads that are under way may fail. */
   close(): void {
     this.plan.pins.end()
+    this.#frames.leave()
   }
 
   /**
