@@ -2,11 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { probing } from './engine-loop.js'
 import type { LoopFigures } from './loop-probe.js'
-import { everfoldMain, repositoryRoot } from './paths.js'
+import { everfoldMain } from './paths.js'
 
 /** What is kept of its log, in characters: its beginning says how to reach it. */
 const logMax = 64 * 1024
@@ -22,21 +21,14 @@ export interface ServiceProcess {
   readonly probe: string | undefined
 }
 
-/** How the unit that comes with the service has the C library hand out memory. */
-async function unitEnvironment(): Promise<Readonly<Record<string, string>>> {
-  const unit = await readFile(join(repositoryRoot, 'packaging/everfold.service'), 'utf8')
-  const settings = unit.matchAll(/^Environment=(MALLOC_\w+)=(\d+)$/gm)
-  return Object.fromEntries([...settings].map(([, name = '', value = '']) => [name, value]))
-}
-
 /**
- * Starts it on a free port, with the memory settings of its unit. It ends with this process.
+ * Starts it on a free port. It ends with this process.
  * @param probe  a file that is not there: then {@link loopOf} tells
  */
 export async function startService(repository: string, probe?: string): Promise<ServiceProcess> {
   const startMs = performance.now()
   const args = [everfoldMain, 'serve', '--repo', repository, '--listen', '127.0.0.1:0']
-  const env = { ...(await unitEnvironment()), ...process.env, ...(probe !== undefined && probing(probe)) }
+  const env = { ...process.env, ...(probe !== undefined && probing(probe)) }
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env })
   const stop = (): boolean => child.kill('SIGKILL')
   process.once('exit', stop)

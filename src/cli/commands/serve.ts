@@ -9,6 +9,7 @@ import {
 } from '../../server/config/service-config.js'
 import { LISTEN_DEFAULT, type Listen, parseListen } from '../../server/listen.js'
 import { loadAhead, serve, type TlsFiles } from '../../server/serve.js'
+import { giveBackMemory } from '../give-back-memory.js'
 import { type CommonOptions, withRepository } from '../run.js'
 import { toldToStop } from '../told-to-stop.js'
 
@@ -44,6 +45,7 @@ Examples:
     )
     .action(async (options: ServeCommandOptions, command: Command) => {
       loadAhead()
+      await giveBackMemory()
       const config = await configOf(options)
       const tls = tlsOf(options) ?? config.tls
       const listen = options.listen ?? config.listen ?? LISTEN_DEFAULT
