@@ -597,17 +597,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: 'chunks move, and runs that were folded in and not joined go on to name where they lay',
-    edits: [
-      {
-        file: 'merge/move-runs.js',
-        find: 'for (const layer of runsOf(disk)) {',
-        replace:
-          'layers.push(...runsOf(disk).slice(0, -1));\n    for (const layer of runsOf(disk).slice(-1)) {',
-      },
-    ],
-  },
-  {
     name: 'a fold loses what changed between two segments',
     edits: [
       {
