@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { BinaryReader, BinaryWriter, MalformedError } from './binary.js'
+import { BinaryReader, BinaryWriter, copyNumbers, MalformedError } from './binary.js'
 
 const SAFE = Number.MAX_SAFE_INTEGER
 const uint = fc.maxSafeNat()
@@ -83,6 +83,21 @@ describe('BinaryWriter and BinaryReader', () => {
     expect(() => {
       reader.end()
     }).toThrow('1 bytes are left over')
+  })
+})
+
+describe('copyNumbers', () => {
+  it('reads what was written number by number, from wherever it lies', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(0xffff_ffff), { maxLength: 50 }), fc.nat(7), (numbers, before) => {
+        const out = new BinaryWriter()
+        for (let i = 0; i < before; i++) out.u8(0xff)
+        for (const number of numbers) out.u32(number)
+        const into = new Uint32Array(numbers.length + 2)
+        copyNumbers(into.subarray(1, -1), out.view().subarray(before))
+        expect([...into]).toEqual([0, ...numbers, 0])
+      }),
+    )
   })
 })
 

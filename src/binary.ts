@@ -180,6 +180,20 @@ export class BinaryReader {
   }
 }
 
+/**
+ * Fills `into` with 32-bit numbers that are written one after the other. Many at once are copied in a fraction of the time that it takes
+ * to read each, where code has not been running for long above all.
+ * @param bytes  as many as fill it
+ */
+export function copyNumbers(into: Uint32Array, bytes: Uint8Array): void {
+  const copy = new Uint8Array(into.buffer, into.byteOffset, into.byteLength)
+  copy.set(bytes)
+  if (!isLittleEndian) Buffer.from(into.buffer, into.byteOffset, into.byteLength).swap32()
+}
+
+/** Is this processor? Typed arrays are as it is. */
+const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
 function endsEarly(): MalformedError {
   return new MalformedError('the bytes end too early')
 }

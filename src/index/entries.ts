@@ -59,11 +59,12 @@ export function writeEntries(
 ): Write[] {
   const keys = chunkKeys(hashes)
   const values = Buffer.alloc(keys.length * ENTRY_BYTES)
+  const view = new DataView(values.buffer, values.byteOffset, values.length)
   const writes: Write[] = []
   for (const [i, key] of keys.entries()) {
     if (except !== undefined && bitAt(except, i)) continue
     const at = i * ENTRY_BYTES
-    writeEntry(values, at, { packNumber: pack.number, position: i }, pack.seed, hashes, i * ID_BYTES)
+    writeEntry(view, at, { packNumber: pack.number, position: i }, pack.seed, hashes, i * ID_BYTES)
     writes.push({ type: 'put', key, value: values.subarray(at, at + ENTRY_BYTES) })
   }
   return writes

@@ -42,7 +42,7 @@ export function chunkKeys(hashes: Uint8Array): Uint8Array[] {
   for (let i = 0; i < count; i++) {
     const start = i * CHUNK_KEY_BYTES
     all[start] = CHUNK_PREFIX
-    for (let j = 0; j < KEY_HASH_BYTES; j++) all[start + 1 + j] = hashes[i * ID_BYTES + j] ?? 0
+    all.set(hashes.subarray(i * ID_BYTES, i * ID_BYTES + KEY_HASH_BYTES), start + 1)
     keys[i] = all.subarray(start, start + CHUNK_KEY_BYTES)
   }
   return keys

@@ -28,7 +28,8 @@ export interface Entry {
 }
 
 // Used within one synchronous call only.
-const scratch = Buffer.alloc(ID_BYTES + 8)
+const scratch = new Uint8Array(ID_BYTES + 8)
+const scratchView = new DataView(scratch.buffer)
 
 function entryChecksum(
   packSeed: number,
@@ -37,9 +38,9 @@ function entryChecksum(
   packNumber: number,
   position: number,
 ): number {
-  for (let i = 0; i < ID_BYTES; i++) scratch[i] = hashes[hashAt + i] ?? 0
-  scratch.writeUInt32LE(packNumber, ID_BYTES)
-  scratch.writeUInt32LE(position, ID_BYTES + 4)
+  scratch.set(hashes.subarray(hashAt, hashAt + ID_BYTES))
+  scratchView.setUint32(ID_BYTES, packNumber, true)
+  scratchView.setUint32(ID_BYTES + 4, position, true)
   return crc32(scratch, packSeed)
 }
 
@@ -50,16 +51,17 @@ export function packSeedOf(packId: Uint8Array): number {
 
 /** Writes an entry for the hash at byte `hashAt` of `hashes` into `target` at `at`. */
 export function writeEntry(
-  target: Buffer,
+  target: DataView,
   at: number,
   entry: Entry,
   packSeed: number,
   hashes: Uint8Array,
   hashAt: number,
 ): void {
-  target.writeUInt32LE(entry.packNumber, at)
-  target.writeUInt32LE(entry.position, at + 4)
-  target.writeUInt32LE(entryChecksum(packSeed, hashes, hashAt, entry.packNumber, entry.position), at + 8)
+  const { packNumber, position } = entry
+  target.setUint32(at, packNumber, true)
+  target.setUint32(at + 4, position, true)
+  target.setUint32(at + 8, entryChecksum(packSeed, hashes, hashAt, packNumber, position), true)
 }
 
 /** The pack number that an entry claims, before anything is checked; undefined if it cannot be an entry. */

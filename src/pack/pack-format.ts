@@ -1,4 +1,4 @@
-import { BinaryReader, BinaryWriter, MalformedError } from '../binary.js'
+import { BinaryReader, BinaryWriter, copyNumbers, MalformedError } from '../binary.js'
 import { bytesToHex, crc32, sha256 } from '../checksum.js'
 import { packKey } from '../store/keys.js'
 
@@ -26,6 +26,7 @@ export const PACK_FOOTER_BYTES = 56
 const PACK_HEADER = Uint8Array.of(0x45, 0x56, 0x46, 0x50, PACK_FORMAT_VERSION, 0, 0, 0)
 const FOOTER_MAGIC = 0x70667665
 const FRAME_ENTRY_BYTES = 16
+const FRAME_ENTRY_WORDS = 4
 const HASH_BYTES = 32
 /** Chunks that one pack numbers at most: keeps a directory under 3 MiB. */
 export const PACK_CHUNKS_MAX = 0xffff
@@ -225,18 +226,14 @@ export function decodePackDirectory(
   const base = place?.base ?? 0
   const arrays = makeArrays(frameCount, chunkCount)
   const { chunkLength, chunkStart, present, hashes } = arrays
-  readFrames(reader, frameCount, base, arrays)
+  readFrames(reader.bytes(frameCount * FRAME_ENTRY_BYTES), frameCount, base, arrays)
   if (
     arrays.frameFirst[frameCount] !== chunkCount ||
     arrays.frameOffset[frameCount] !== base + footer.directoryOffset
   )
     throw new MalformedError('its frames do not add up')
-  for (let i = 0; i < chunkCount; i++) {
-    const length = reader.u32()
-    if (length === 0) throw new MalformedError('a chunk is empty')
-    chunkLength[i] = length
-    chunkStart[i + 1] = (chunkStart[i] ?? 0) + length
-  }
+  copyNumbers(chunkLength, reader.bytes(chunkCount * 4))
+  addUp(chunkLength, chunkStart)
   present.set(reader.bytes(present.length))
   if ((present[chunkCount >> 3] ?? 0) >> (chunkCount & 7) !== 0)
     throw new MalformedError('chunks beyond its last are present')
@@ -296,35 +293,69 @@ function makeArrays(frames: number, chunks: number): DirectoryArrays {
 }
 
 function readFrames(
-  reader: BinaryReader,
+  bytes: Uint8Array,
   frameCount: number,
   base: number,
   { frameOffset, framePlain, frameCrc, frameCodec, frameFirst }: DirectoryArrays,
 ): void {
-  frameOffset[0] = base + PACK_HEADER_BYTES
-  for (let i = 0; i < frameCount; i++) {
-    frameOffset[i + 1] = (frameOffset[i] ?? 0) + reader.u32()
-    framePlain[i] = reader.u32()
-    frameCrc[i] = reader.u32()
-    const chunks = reader.u16()
-    const codec = reader.u8()
-    if (chunks === 0 || codec > CODEC_ZSTD || reader.u8() !== 0)
-      throw new MalformedError('a frame entry is wrong')
-    frameFirst[i + 1] = (frameFirst[i] ?? 0) + chunks
+  const words = new Uint32Array(frameCount * FRAME_ENTRY_WORDS)
+  copyNumbers(words, bytes)
+  let offset = base + PACK_HEADER_BYTES
+  let first = 0
+  frameOffset[0] = offset
+  for (let i = 0, at = 0; i < frameCount; i++, at += FRAME_ENTRY_WORDS) {
+    offset += words[at] ?? 0
+    framePlain[i] = words[at + 1] ?? 0
+    frameCrc[i] = words[at + 2] ?? 0
+    const last = words[at + 3] ?? 0
+    const chunks = last & 0xffff
+    const codec = last >>> 16
+    // The codec's byte, and the one after it, which is zero.
+    if (chunks === 0 || codec > CODEC_ZSTD) throw new MalformedError('a frame entry is wrong')
+    first += chunks
+    frameOffset[i + 1] = offset
+    frameFirst[i + 1] = first
     frameCodec[i] = codec
   }
 }
 
+function addUp(lengths: Uint32Array, starts: Float64Array): void {
+  let start = 0
+  for (let i = 0; i < lengths.length; i++) {
+    const length = lengths[i] ?? 0
+    if (length === 0) throw new MalformedError('a chunk is empty')
+    start += length
+    starts[i + 1] = start
+  }
+}
+
 function checkFramePlain(directory: PackDirectory): void {
+  const { chunkStart, frameFirst } = directory
+  const isWhole = isAllPresent(directory)
   for (let frame = 0; frame < directory.frameCount; frame++) {
-    let plain = 0
-    const end = directory.frameFirst[frame + 1] ?? 0
-    for (let chunk = directory.frameFirst[frame] ?? 0; chunk < end; chunk++)
-      if (isPresent(directory, chunk)) plain += directory.chunkLength[chunk] ?? 0
+    const first = frameFirst[frame] ?? 0
+    const end = frameFirst[frame + 1] ?? 0
+    const plain = isWhole
+      ? (chunkStart[end] ?? 0) - (chunkStart[first] ?? 0)
+      : presentBytes(directory, first, end)
     if (plain !== directory.framePlain[frame]) throw new MalformedError("a frame's length does not add up")
     const stored = (directory.frameOffset[frame + 1] ?? 0) - (directory.frameOffset[frame] ?? 0)
     if (plain === 0 ? stored !== 0 : stored === 0) throw new MalformedError('a frame is empty')
     if (directory.frameCodec[frame] === CODEC_RAW && stored !== plain)
       throw new MalformedError('an uncompressed frame has the wrong length')
   }
+}
+
+/** As of a pack that nothing was taken out of. */
+function isAllPresent({ present, chunkCount }: PackDirectory): boolean {
+  for (let i = 0; i < chunkCount >> 3; i++) if (present[i] !== 0xff) return false
+  const rest = (1 << (chunkCount & 7)) - 1
+  return ((present[chunkCount >> 3] ?? 0) & rest) === rest
+}
+
+function presentBytes(directory: PackDirectory, first: number, end: number): number {
+  let bytes = 0
+  for (let chunk = first; chunk < end; chunk++)
+    if (isPresent(directory, chunk)) bytes += directory.chunkLength[chunk] ?? 0
+  return bytes
 }
