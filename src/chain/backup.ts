@@ -117,6 +117,8 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
   const head = await repository.chains.find(machine)
   const wanted = request.disks.map((disk) => ({ ...disk, id: checkName('disk', disk.id) }))
   checkDisks(machine, wanted, head)
+  // While the disks are being read.
+  const preparing = head === undefined ? undefined : repository.chains.prepare(machine)
   const pins = repository.pins.begin()
   const expectedBytes = bytesToRead(wanted)
   repository.crew.expect(expectedBytes)
@@ -133,6 +135,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
     await ingest.finish()
     for (const plan of plans) await plan.request.source.checkUnchanged()
     await opening
+    await preparing
     const { copyOf } = request
     const committed = await commitPoint(
       repository,
@@ -159,6 +162,7 @@ export async function backUp(repository: Repository, request: BackupRequest): Pr
     return resultOf(machine, committed)
   } catch (error) {
     await ingest.settle()
+    await preparing
     throw error
   } finally {
     pins.end()

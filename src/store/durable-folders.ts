@@ -64,12 +64,17 @@ export class DurableFolders {
   /**
    * Runs what adds a name to a folder, which is made if it is not there. Until that has ended nobody removes it for being empty: it takes
    * so long to be on stable storage that whoever makes it again and again could lose it again and again.
+   * @param ready  What has to be done before as well, while the folder is made.
    */
-  async add<Result>(folder: string, work: () => Promise<Result>): Promise<Result> {
+  async add<Result>(
+    folder: string,
+    work: () => Promise<Result>,
+    ready: Promise<void> = Promise.resolve(),
+  ): Promise<Result> {
     this.#adding.set(folder, (this.#adding.get(folder) ?? 0) + 1)
+    const made = (this.#removing.get(folder) ?? Promise.resolve()).then(() => this.ensure(folder))
     try {
-      await this.#removing.get(folder)
-      await this.ensure(folder)
+      await settleAll([ready, made])
       return await this.change(folder, work)
     } finally {
       const others = (this.#adding.get(folder) ?? 0) - 1

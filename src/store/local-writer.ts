@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path'
 import type { Environment } from '../environment.js'
+import { settleAll } from '../settle-all.js'
 import { BegunFile } from './begun-file.js'
 import type { DurableFolders } from './durable-folders.js'
 import { type FileSystem, type OpenFile, sync } from './file-system.js'
@@ -30,8 +31,8 @@ export class LocalWriter {
   }
 
   async put(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const known = await this.#isThere(path)
-    return this.#settle(path, known ? 'exists' : await this.#add(path, parts))
+    if (await this.#isThere(path)) return this.#settle(path, 'exists')
+    return this.#finish(await this.begin(), (begun) => this.#end(begun, path, parts), path)
   }
 
   /** A file whose bytes come bit by bit: to be given to {@link finish} or {@link discard}. */
@@ -43,14 +44,9 @@ export class LocalWriter {
 
   /** As {@link put}, of a file that was begun, and its last bytes. */
   async finish(begun: BegunFile, path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    try {
-      return await this.#settle(
-        path,
-        (await this.#isThere(path)) ? 'exists' : await this.#end(begun, path, parts),
-      )
-    } finally {
-      await this.discard(begun)
-    }
+    const end = async (): Promise<'created' | 'exists'> =>
+      (await this.#isThere(path)) ? 'exists' : this.#end(begun, path, parts)
+    return this.#finish(begun, end, path)
   }
 
   /** What cannot be removed now is a leftover. */
@@ -87,27 +83,35 @@ export class LocalWriter {
     return removed
   }
 
-  async #add(path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const begun = await this.begin()
+  async #finish(
+    begun: BegunFile,
+    end: (begun: BegunFile) => Promise<'created' | 'exists'>,
+    path: string,
+  ): Promise<'created' | 'exists'> {
+    let outcome: 'created' | 'exists'
     try {
-      return await this.#end(begun, path, parts)
-    } finally {
+      outcome = await end(begun)
+    } catch (error) {
       await this.discard(begun)
+      throw error
     }
+    // The name under which it was written goes meanwhile.
+    const [settled] = await settleAll([this.#settle(path, outcome), this.discard(begun).then(() => outcome)])
+    return settled ?? outcome
   }
 
   async #end(begun: BegunFile, path: string, parts: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     try {
       // Synced before the name exists: a name that survives a power cut must not lead to less than the whole object.
-      await begun.end(parts)
+      const synced = begun.end(parts)
       try {
-        return await this.#publish(begun.temporary, path)
+        return await this.#publish(begun.temporary, path, synced)
       } catch (error) {
         if (!isAbsence(error)) throw error
         // Somebody else removed the folder.
         await this.#checkRoot()
         this.#folders.forget()
-        return await this.#publish(begun.temporary, path)
+        return await this.#publish(begun.temporary, path, synced)
       }
     } catch (error) {
       // A folder that we made is gone: the next put makes it again.
@@ -116,9 +120,11 @@ export class LocalWriter {
     }
   }
 
-  async #publish(temporary: string, path: string): Promise<'created' | 'exists'> {
-    return this.#folders.add(dirname(path), () =>
-      publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
+  async #publish(temporary: string, path: string, synced: Promise<void>): Promise<'created' | 'exists'> {
+    return this.#folders.add(
+      dirname(path),
+      () => publish(this.#fileSystem, temporary, path, this.#temporaryFolder),
+      synced,
     )
   }
 
