@@ -106,6 +106,21 @@ describe('curl', () => {
     expect(await curl(...status, '-H', `If-None-Match: ${etag}`, served.url + RAW)).toBe('304 0')
   })
 
+  it.each([
+    ['a range', ['-r', '0-9'], '206'],
+    ['the whole disk', [], '200'],
+    ['what HEAD tells', ['-I'], '200'],
+    ['a range behind the end', ['-r', `${SIZE + 1}-`], '416'],
+    ['the wrong password', ['-u', 'x:y'], '401'],
+  ])('may keep no answer for others, nor guess its type: %s', async (_what, options, status) => {
+    const told = await curl('-D', '-', '-o', 'answer', ...options, served.url + RAW)
+    expect(told).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(told.match(/^x-content-type-options: nosniff\r$/gim)).toHaveLength(1)
+    const cached = told.match(/^cache-control: (.*)\r$/gim)
+    expect(cached).toHaveLength(1)
+    expect(cached?.[0]).toMatch(status.startsWith('2') ? /private, no-cache, no-transform/ : /no-store/)
+  })
+
   it('keeps what it has when points are folded: the same tag, the same bytes', async () => {
     const own = await Workspace.make()
     await own.write('disk', DISK)

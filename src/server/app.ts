@@ -70,11 +70,13 @@ export async function makeApp(service: Service): Promise<App> {
     const problem = failed(error, visit, request, response)
     // What was promised cannot be kept: only a cut connection says so.
     if (response.headersSent) response.destroy()
+    else setHeaders(service, response)
     if (visit !== undefined) await audit(service, visit, request, problem.status)
     sendProblem(problem, request, response)
   }
 
   app.use((request, response, next) => {
+    setHeaders(service, response)
     enter(request, response)
     next()
   })
@@ -167,14 +169,19 @@ function visitOf(visits: WeakMap<Request, Visit>, request: Request): Visit {
   return visit
 }
 
+/** Those of every answer: of a disk's bytes, the route writes them with its own. */
+function setHeaders(service: Service, response: Response): void {
+  response.setHeader('X-Content-Type-Options', 'nosniff')
+  response.setHeader('Cache-Control', 'no-store')
+  if (service.isStopping()) response.setHeader('Connection', 'close')
+}
+
 /** Notes a request, and writes its line in the log when it is over: who did what to which point. */
 function begin(service: Service, request: Request, response: Response, id: string): Visit {
   const visit: Visit = { id, log: service.log, facts: {}, route: 'none', token: undefined }
   const startMs = performance.now()
-  response.setHeader('X-Content-Type-Options', 'nosniff')
-  response.setHeader('Cache-Control', 'no-store')
-  if (service.isStopping()) response.setHeader('Connection', 'close')
-  response.once('close', () => {
+  // Not once(): it comes no second time, and that takes longer.
+  response.on('close', () => {
     const ms = Math.round(performance.now() - startMs)
     service.metrics.observe(visit.route, methodLabel(request.method), response.statusCode, ms / 1000)
     const line = {

@@ -42,19 +42,10 @@ export class DiskReaders {
   lend(head: ChainHead, point: PointState, index: number, disk: string): Loan {
     // A point's disks never change: folding rewrites how they are stored, and what is open keeps that as it was.
     const name = JSON.stringify([head.state.machine, point.id, point.createdAt, disk])
-    const known = this.#entries.get(name)
-    const entry = known ?? {
-      reader: DiskReader.open(this.#repository, head, index, disk),
-      users: 0,
-      idleSinceMs: 0,
-    }
+    const entry = this.#entries.get(name) ?? this.#open(name, head, index, disk)
     this.#entries.delete(name)
     this.#entries.set(name, entry)
     entry.users++
-    // One that could not be opened is tried anew the next time.
-    entry.reader.catch(() => {
-      if (this.#entries.get(name) === entry) this.#entries.delete(name)
-    })
     return {
       reader: entry.reader,
       end: () => {
@@ -65,6 +56,16 @@ export class DiskReaders {
         return this.#trim()
       },
     }
+  }
+
+  #open(name: string, head: ChainHead, index: number, disk: string): Entry {
+    const reader = DiskReader.open(this.#repository, head, index, disk)
+    const entry: Entry = { reader, users: 0, idleSinceMs: 0 }
+    // One that could not be opened is tried anew the next time.
+    reader.catch(() => {
+      if (this.#entries.get(name) === entry) this.#entries.delete(name)
+    })
+    return entry
   }
 
   /** Lends a disk until `work` is done. @throws as DiskReader.open, and what `work` throws */

@@ -50,12 +50,13 @@ export const readDisk = route({
     const { sizeBytes } = diskOf(params.machine, point, params.disk)
     facts.point = point.id
     const { etag, lastModified } = validatorsOf(repository.config.id, params.machine, point, params.disk)
-    response.setHeader('Accept-Ranges', 'bytes')
-    response.setHeader('ETag', etag)
-    response.setHeader('Last-Modified', lastModified)
-    response.setHeader('Cache-Control', 'private, no-cache, no-transform')
+    // All in one list, which is written at once: to set them one by one takes twice as long.
+    const headers: (string | number)[] = ['X-Content-Type-Options', 'nosniff', 'Accept-Ranges', 'bytes']
+    headers.push('ETag', etag, 'Last-Modified', lastModified)
+    headers.push('Cache-Control', 'private, no-cache, no-transform')
+    if (service.isStopping()) headers.push('Connection', 'close')
     if (tagMatches(request.headers['if-none-match'], etag)) {
-      response.status(304).end()
+      response.writeHead(304, headers).end()
       return 'sent'
     }
     const isGet = request.method === 'GET'
@@ -68,13 +69,9 @@ export const readDisk = route({
       })
     }
     const wanted = range ?? { offset: 0, length: sizeBytes }
-    const headers = {
-      'Content-Type': 'application/octet-stream',
-      'Content-Length': wanted.length,
-      ...(range && {
-        'Content-Range': `bytes ${wanted.offset}-${wanted.offset + wanted.length - 1}/${sizeBytes}`,
-      }),
-    }
+    headers.push('Content-Type', 'application/octet-stream', 'Content-Length', wanted.length)
+    if (range !== undefined)
+      headers.push('Content-Range', `bytes ${range.offset}-${range.offset + range.length - 1}/${sizeBytes}`)
     facts['bytes'] = isGet ? wanted.length : 0
     const begin = (): void => void response.writeHead(range === undefined ? 200 : 206, headers)
     if (isGet && token !== undefined)

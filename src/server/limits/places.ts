@@ -44,5 +44,6 @@ function tooMany(what: string): EverfoldError {
 /** Gives a place back once an answer is through, or its client has gone, which may have been before this. */
 export function untilClosed(response: ServerResponse, giveBack: () => void): void {
   if (response.closed) giveBack()
-  else response.once('close', giveBack)
+  // Not once(): it comes no second time, and that takes longer.
+  else response.on('close', giveBack)
 }
