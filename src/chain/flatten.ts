@@ -2,7 +2,7 @@ import { EverfoldError } from '../errors.js'
 import type { StoreReader } from '../store/store.js'
 import type { ChainState, DiskState, PointState, RunLayer } from './chain-state.js'
 import { readLayers, runsOf } from './disk-runs.js'
-import { type ExtentList } from './extent-list.js'
+import { type ExtentList, ZEROS } from './extent-list.js'
 import { overlayAll } from './overlay.js'
 import { PackTable } from './pack-table.js'
 import type { WorkPins } from './pins.js'
@@ -58,9 +58,19 @@ export async function flattenDisk(
   for (const { run } of layers) for (const segment of run.segments) pins.pin(segment.id)
   const sizeBytes = layers.at(-1)?.sizeBytes ?? 0
   const all = overlayAll(await readLayers(store, state.machine, layers, packs)).slice(0, sizeBytes)
-  for (let slot = 0; slot < packs.size; slot++) pins.pin(packs.idOf(slot))
+  pinPacks(all, pins)
   assertCovers(all, sizeBytes, state.machine, diskId)
   return all
+}
+
+/** What is hidden is not needed: it may go. */
+function pinPacks({ packs, pack, length }: ExtentList, pins: WorkPins): void {
+  const showing = new Uint8Array(packs.size)
+  for (let i = 0; i < length; i++) {
+    const slot = pack[i] ?? ZEROS
+    if (slot !== ZEROS) showing[slot] = 1
+  }
+  for (let slot = 0; slot < showing.length; slot++) if (showing[slot] === 1) pins.pin(packs.idOf(slot))
 }
 
 /** A gap would mean that we do not know what the disk held there: never to be filled with zeros in silence. */

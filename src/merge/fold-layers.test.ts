@@ -5,8 +5,9 @@ import { KIB, noise } from '../../test/disk-bytes.js'
 import { backUpBytes, objectsOf, openInMemory, restoreBytes } from '../../test/memory-repository.js'
 import type { JoinLimits } from '../chain/disk-runs.js'
 import { Repository } from '../chain/repository.js'
+import { planDisk } from '../restore/plan.js'
 import { verifyRepository } from '../restore/verify.js'
-import { parsePackKey } from '../store/keys.js'
+import { parsePackKey, runKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { account, freedByRemoving } from './account.js'
 import { deletePoint, foldTo } from './fold.js'
@@ -111,11 +112,19 @@ async function expectPoints(repository: Repository, pictures: ReadonlyMap<string
 }
 
 describe('a point with runs that are not joined', () => {
-  it('reads nothing but chain states when it takes another in, and writes no run', async () => {
+  it('reads just the runs that it takes in, once, and writes none', async () => {
     const repository = await repositoryOf(NEVER)
     const pictures = await changing(repository, 5)
+    const { state } = await repository.chains.get(MACHINE)
+    const sizes: number[] = []
+    for (const { disks } of state.points)
+      sizes.push((await repository.store.size(runKey(MACHINE, disks[0]?.run.segments[0]?.id ?? ''))) ?? NaN)
     const { readBytes, writtenBytes, kept } = await foldTo(repository, MACHINE, 2)
-    expect({ readBytes, writtenBytes, kept: kept.length }).toEqual({ readBytes: 0, writtenBytes: 0, kept: 2 })
+    expect({ readBytes, writtenBytes, kept: kept.length }).toEqual({
+      readBytes: sum(sizes.slice(1, 4)),
+      writtenBytes: 0,
+      kept: 2,
+    })
     expect(await foldedRuns(repository)).toEqual([3, 0])
     await expectPoints(repository, pictures)
   })
@@ -205,6 +214,43 @@ describe('a point with runs that are not joined', () => {
       expect({ ok, isDamaged: damaged.length > 0 }).toEqual({ ok: false, isDamaged: true })
       await expect(collectGarbage(without)).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND' })
     }
+  })
+
+  it('is not made from a run that is lost: the older point, which is whole, would go for it', async () => {
+    const repository = await repositoryOf(NEVER)
+    const pictures = await changing(repository, 4)
+    const { state } = await repository.chains.get(MACHINE)
+    const runs = state.points.map(({ disks }) => disks[0]?.run.segments[0]?.id ?? '')
+    const without = async (id: string): Promise<Repository> => {
+      const store = new MemoryStore()
+      for (const [name, bytes] of await objectsOf(repository.store))
+        if (!name.endsWith(id)) await store.put(name, [bytes])
+      return openInMemory(store, { joinLimits: NEVER })
+    }
+    const [oldest] = pictures.keys()
+    for (const [i, run] of runs.entries()) {
+      const hurt = await without(run)
+      const folding = foldTo(hurt, MACHINE, 2)
+      // What the oldest lacks, no point has; what came after the point that is kept is not asked for.
+      if (i === 0 || i === 3) expect((await folding).kept).toHaveLength(2)
+      else {
+        await expect(folding).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND' })
+        expect(
+          (await restoreBytes(hurt, MACHINE, oldest ?? '')).equals(pictures.get(oldest ?? '') ?? Buffer.of()),
+        ).toBe(true)
+      }
+    }
+  })
+
+  it('gives back what its newer runs hide while it is being restored', async () => {
+    const repository = await repositoryOf(NEVER)
+    await changing(repository, 20)
+    await foldTo(repository, MACHINE, 1)
+    const { state } = await repository.chains.get(MACHINE)
+    const { pins } = await planDisk(repository, state, 0, 'vda')
+    const { condemnedObjects } = await collectGarbage(repository)
+    pins.end()
+    expect(condemnedObjects).toBeGreaterThan(0)
   })
 
   it('shows nothing beyond the end of a disk that shrank', async () => {

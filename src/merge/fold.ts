@@ -183,18 +183,19 @@ async function foldPoint(
   const disks: DiskState[] = []
   for (const disk of into.disks) {
     const layers: RunLayer[] = [...runsOf(disk)]
-    const own = layers.length
+    let oldest: readonly RunLayer[] = []
     let complete = disk.complete
     // Back from the kept point to the last run that stands by itself.
     for (let i = removed.length - 1; i >= 0 && !complete; i--) {
       const older = removed[i]?.disks.find((candidate) => candidate.id === disk.id)
       if (older === undefined) break
-      layers.unshift(...runsOf(older))
+      oldest = runsOf(older)
+      layers.unshift(...oldest)
       complete = older.complete
     }
-    if (layers.length === own) disks.push(disk)
+    if (oldest.length === 0) disks.push(disk)
     else {
-      const folded = await foldLayers(repository, machine, layers, pins, cost)
+      const folded = await foldLayers(repository, machine, layers, oldest.length, pins, cost)
       disks.push({ ...withRuns(disk, folded), complete })
     }
   }
