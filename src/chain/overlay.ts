@@ -41,7 +41,8 @@ export interface Layer {
 }
 
 /**
- * Overlays many runs, oldest first, pairwise like a tournament: k runs of n extents cost n·log k, not n·k.
+ * Overlays many runs, oldest first, pairwise like a tournament: k runs of n extents cost n·log k, not n·k; a run that has more than all others,
+ * n and the others' share.
  *
  * @returns the extents and the smallest size that the disk had since the first of the layers (what an older run holds
  *          beyond it is gone, even if the disk grew again).
@@ -63,13 +64,28 @@ function fold(layers: readonly Layer[], from: number, to: number): Folded {
     if (layer === undefined) throw new RangeError('no such layer')
     return { extents: layer.extents, smallest: layer.sizeBytes }
   }
-  const middle = (from + to) >> 1
+  const middle = middleOf(layers, from, to)
   const older = fold(layers, from, middle)
   const newer = fold(layers, middle, to)
   return {
     extents: overlay(older.extents, newer.extents, newer.smallest),
     smallest: Math.min(older.smallest, newer.smallest),
   }
+}
+
+/** Where both halves have about the same number of extents: so a large run is written once, and not again with each round. */
+function middleOf(layers: readonly Layer[], from: number, to: number): number {
+  // Empty runs count too: else many of them would be taken one by one.
+  const weightOf = (i: number): number => 1 + (layers[i]?.extents.length ?? 0)
+  let rest = 0
+  for (let i = from; i < to; i++) rest += weightOf(i)
+  let taken = 0
+  for (let i = from; i < to - 1; i++) {
+    taken += weightOf(i)
+    rest -= weightOf(i)
+    if (taken + weightOf(i + 1) > rest) return i + 1
+  }
+  return to - 1
 }
 
 function assertCompatible(a: ExtentList, b: ExtentList): void {
