@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest'
 import type { ChainHead } from './chains.js'
 import { HeadCache } from './head-cache.js'
 
-function head(machine: string, points: number): ChainHead {
-  const point = { id: 'p', createdAt: '2026-01-01T00:00:00.000Z', disks: [] }
+/** @param folded  runs that were folded into the disk of each point */
+function head(machine: string, points: number, folded?: number): ChainHead {
+  const disks = folded === undefined ? [] : [{ folded: Array(folded).fill({}) }]
+  const point = { id: 'p', createdAt: '2026-01-01T00:00:00.000Z', disks }
   const state = { everfold: 'chain', format: 1, machine, sequence: 1, points: Array(points).fill(point) }
   return { state, damaged: [] } as unknown as ChainHead
 }
@@ -33,6 +35,18 @@ describe('heads of chains in memory', () => {
     expect(cache.get('b')).toBeDefined()
     cache.set('d', head('d', 0))
     expect(['b', 'c', 'd'].map((name) => cache.get(name) !== undefined)).toEqual([true, false, true])
+  })
+
+  it('weigh more with runs that were folded into their points', () => {
+    const cache = new HeadCache(33)
+    cache.set('a', head('a', 2))
+    cache.set('b', head('b', 2, 12))
+    expect([cache.get('a'), cache.get('b')].map((found) => found !== undefined)).toEqual([true, true])
+    cache.set('c', head('c', 3))
+    expect(cache.get('a')).toBeUndefined()
+    cache.set('b', head('b', 2))
+    cache.set('d', head('d', 20))
+    expect(['b', 'c', 'd'].map((name) => cache.get(name) !== undefined)).toEqual([true, true, true])
   })
 
   it('include the newest one, however long it is, and it alone', () => {

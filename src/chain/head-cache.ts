@@ -1,6 +1,6 @@
 import type { ChainHead } from './chains.js'
 
-/** Points of the chain states that are kept in memory: some 0.85 KB each, so 210 MB. */
+/** Points of the chain states that are kept in memory: some 0.85 KB each, so 210 MB. A run that was folded into one counts as much. */
 export const CACHED_POINTS_MAX = 250_000
 
 /** Heads of the machines that were asked for last. The newest one is kept, however long it is. */
@@ -42,5 +42,7 @@ export class HeadCache {
 
 /** In points: a machine without any takes memory, too. */
 function weightOf({ state }: ChainHead): number {
-  return 1 + state.points.length
+  let weight = 1 + state.points.length
+  for (const { disks } of state.points) for (const { folded } of disks) weight += folded?.length ?? 0
+  return weight
 }
