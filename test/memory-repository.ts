@@ -57,7 +57,11 @@ export async function restoreBytes(repository: Repository, machine: string, poin
     write: async (part: Uint8Array, offset: number) => bytes.set(part, offset),
     zeros: async (offset: number, length: number) => void bytes.fill(0, offset, offset + length),
   }
-  await restoreDisk(repository, plan, target, () => undefined)
+  try {
+    await restoreDisk(repository, plan, target, () => undefined)
+  } finally {
+    plan.pins.end()
+  }
   return bytes
 }
 
