@@ -103,6 +103,17 @@ describe('a flipped bit in a pack', () => {
     await at.ok('backup', 'm', 'vda=disk')
     await at.expectDisk('m', 'latest', SECOND)
   })
+
+  it('heals, where it is in what says which chunks there are, when the same chunks come again', async () => {
+    const pack = await largest('packs/')
+    await flip(pack, (await readFile(join(at.repo, pack))).length - 100)
+    await at.fails('DATA_DAMAGED', 'restore', 'm', first, 'vda=out')
+    await at.write('disk', FIRST)
+    await at.ok('backup', 'another', 'vda=disk', '--chunker', 'fixed')
+    await at.expectDisk('another', 'latest', FIRST)
+    await at.expectDisk('m', first, FIRST)
+    await at.expectDisk('m', 'latest', SECOND)
+  })
 })
 
 describe('damaged chain states', () => {

@@ -15,7 +15,7 @@ export function sampleChunks(seed: string, lengths: readonly number[]): Uint8Arr
 }
 
 /** A pack of these chunks, with `perFrame` of them in each frame. */
-export function packOf(chunks: readonly Uint8Array[], perFrame = 2, level = 3): SealedPack {
+export function packOf(chunks: readonly Uint8Array[], perFrame = 2, level = 3, generation = 0): SealedPack {
   const builder = new PackBuilder()
   for (let first = 0; first < chunks.length; first += perFrame) {
     const own = chunks.slice(first, first + perFrame)
@@ -27,7 +27,7 @@ export function packOf(chunks: readonly Uint8Array[], perFrame = 2, level = 3): 
     const result = runEncode({ plain, offsets, lengths, frameChunks, level, verify: true })
     builder.append(result, frameChunks, lengths, Buffer.concat(own.map((chunk) => sha256(chunk))))
   }
-  return builder.seal()
+  return builder.seal(generation)
 }
 
 /** A pack's object in one piece. */

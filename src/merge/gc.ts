@@ -27,7 +27,14 @@ import { type Numbered, numbersBelow } from './old-numbers.js'
 import { orphanParts, pinSessions } from './parked-sessions.js'
 import { regroup } from './regroup.js'
 import { spentJobRecords } from './spent-jobs.js'
-import { holdsAllLive, placesById, type SurveyedGenerations, type SurveyedPack, surveyAll } from './survey.js'
+import {
+  holdsAllLive,
+  isBitSet,
+  placesById,
+  type SurveyedGenerations,
+  type SurveyedPack,
+  surveyAll,
+} from './survey.js'
 
 export interface GcOptions {
   /** Says what would be done, and does nothing. */
@@ -237,7 +244,7 @@ class Collection {
     let serving: SurveyedPack | undefined
     for (const pack of packs) {
       const { place } = pack
-      if (serving !== undefined && holdsAllLive(serving)) {
+      if (serving !== undefined && holdsAllLive(serving) && !this.#isDamaged(serving)) {
         await this.#outdated(place)
         continue
       }
@@ -252,6 +259,15 @@ class Collection {
       if (condemned) await this.#reprieve(pack)
       else if (listed === 1) this.#shrink(pack)
     }
+  }
+
+  /** Is damage known of anything that is needed in it? Then an older generation may have the only good copy. */
+  #isDamaged({ directory, live }: SurveyedPack): boolean {
+    const { quarantine } = this.#repository.catalog
+    if (!quarantine.hasDamage(directory.id)) return false
+    for (let chunk = 0; chunk < directory.chunkCount; chunk++)
+      if (isBitSet(live, chunk) && quarantine.isDamaged(directory, chunk)) return true
+    return false
   }
 
   /** A newer generation has taken this one's place. */

@@ -206,6 +206,26 @@ describe('PackCatalog', () => {
     expect(catalog.cached(id)).toBeDefined()
   })
 
+  it.each([0, 1, 2])(
+    'reads another generation where the directory of generation %i is damaged',
+    async (rotten) => {
+      const parts = (other: SealedPack): readonly Uint8Array[] =>
+        other.directory.generation === rotten
+          ? [flipped(packBytes(other), tailOffset(other).directory * 8)]
+          : other.parts
+      const generations = [0, 1, 2].map((generation) =>
+        packOf(sampleChunks('catalog', [4096, 100, 4096, 500]), 2, 3, generation),
+      )
+      // Without the first, which is asked for before any listing, and with it.
+      for (const there of [generations, generations.slice(1)]) {
+        const store = await storeWith(...there.map((one) => ({ key: one.key, parts: parts(one) })))
+        const newest = rotten === 2 ? 1 : 2
+        const expected = there.length === 3 && rotten !== 0 ? 0 : newest
+        expect((await new PackCatalog(store).directory(id)).generation).toBe(expected)
+      }
+    },
+  )
+
   it('says DATA_DAMAGED for a flipped bit, and for another pack under the name', async () => {
     const bytes = packBytes(pack)
     const at = tailOffset(pack).directory * 8

@@ -172,6 +172,19 @@ export class PackCatalog {
     return highest
   }
 
+  /** All generations of a pack whose directories can be read, the one to read first. @throws STORE_FAILED */
+  async generations(packId: string): Promise<PackDirectory[]> {
+    const found: PackDirectory[] = []
+    for (const place of await this.#search(packId)) {
+      const directory = await readPackDirectory(this.#store, place).catch((error: unknown) => {
+        if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
+        throw error
+      })
+      if (directory !== undefined) found.push(directory)
+    }
+    return found
+  }
+
   #list(packId: string): AsyncGenerator<PackPlace> {
     return listPacks(this.#store, packId, undefined, this.#bundles)
   }
@@ -183,20 +196,31 @@ export class PackCatalog {
     const isLastOut = last !== undefined && this.quarantine.isCondemned(packId, last.generation)
     const known = isLastOut ? undefined : last
     // Most packs are objects of their own in their first generation: that costs no listing to find out.
-    const isFirstOut = this.quarantine.isCondemned(packId, 0) || this.quarantine.isDamagedLater(packId)
+    const isFirstOut = this.quarantine.isCondemned(packId, 0) || this.quarantine.hasDamage(packId)
     const likely = known ?? (isFirstOut ? undefined : ownObject(packId, 0))
-    if (likely !== undefined) {
+    /** By object: what is wrong with the directory in it. */
+    const damaged = new Map<string, unknown>()
+    const attempt = async (place: PackPlace): Promise<PackDirectory | undefined> => {
+      if (damaged.has(place.key)) return undefined
       try {
-        const found = await this.#read(likely)
-        // Unless it was condemned meanwhile.
-        if (!this.quarantine.isCondemned(packId, found.generation)) return found
+        return await this.#read(place)
       } catch (error) {
-        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+        if (isEverfoldError(error, 'DATA_DAMAGED')) damaged.set(place.key, error)
+        else if (!isEverfoldError(error, 'OBJECT_NOT_FOUND')) throw error
+        return undefined
       }
     }
+    const first = likely && (await attempt(likely))
+    // Unless it was condemned meanwhile.
+    if (first !== undefined && !this.quarantine.isCondemned(packId, first.generation)) return first
     // Twice, if need be: a listing may be short for once.
-    const best = (await this.#search(packId)) ?? (await this.#search(packId))
-    if (best !== undefined) return this.#read(best)
+    for (let listings = 0; listings < 2; listings++)
+      // Where one is damaged, another may have been written since with the same chunks.
+      for (const place of await this.#search(packId)) {
+        const found = await attempt(place)
+        if (found !== undefined) return found
+      }
+    for (const error of damaged.values()) throw error
     throw new EverfoldError(
       'OBJECT_NOT_FOUND',
       `Pack ${packId} is missing from the store. Run: everfold verify`,
@@ -212,21 +236,30 @@ export class PackCatalog {
     return directory
   }
 
-  /** The newest generation that is not condemned; if all are, the newest. */
-  async #search(packId: string): Promise<PackPlace | undefined> {
-    let best: PackPlace | undefined
+  /**
+   * All generations that are listed, the one to read first: the newest that is not condemned. Those that are come last. They may be referred
+   * to, whoever left them: they are settled.
+   */
+  async #search(packId: string): Promise<readonly PackPlace[]> {
+    const places: PackPlace[] = []
     const rank = (place: PackPlace): number =>
       place.generation + (this.quarantine.isCondemned(place.packId, place.generation) ? 0 : 2 ** 40)
     for await (const place of this.#list(packId)) {
-      if (place.packId === packId && (best === undefined || rank(place) > rank(best))) best = place
+      if (place.packId === packId) places.push(place)
       // Bundles are read whole anyway: remember what else they hold.
       if (place.key.startsWith(bundlesPrefix) && !this.#cache.has(place.packId)) {
         const other = this.#places.get(place.packId)
         if (other === undefined || rank(place) > rank(other)) this.#places.set(place.packId, place)
       }
     }
-    return best
+    if (places.length > 0) await this.#store.settle(packsPrefixOf(packId))
+    return places.sort((a, b) => rank(b) - rank(a))
   }
+}
+
+/** Objects of packs that begin with the same two digits. */
+function packsPrefixOf(packId: string): string {
+  return `${packsPrefix}${packId.slice(0, 2)}/`
 }
 
 /** A pack that is an object of its own. Its size is not known yet. */
@@ -251,7 +284,7 @@ export async function* listPacks(
   damaged?: (key: string, problem: string) => void,
   known = new Map<string, Promise<readonly BundleMember[]>>(),
 ): AsyncGenerator<PackPlace> {
-  const prefix = packId === undefined ? packsPrefix : `${packsPrefix}${packId.slice(0, 2)}/`
+  const prefix = packId === undefined ? packsPrefix : packsPrefixOf(packId)
   for await (const object of store.list(prefix)) {
     const parsed = parsePackKey(object.key)
     if (parsed !== undefined) yield { ...parsed, key: object.key, base: 0, sizeBytes: object.sizeBytes }

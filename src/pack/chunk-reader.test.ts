@@ -227,6 +227,35 @@ describe('ChunkReader', () => {
     expect(Buffer.compare(plain.subarray(directory.chunkStart[2]), Buffer.concat(chunks.slice(2)))).toBe(0)
   })
 
+  it('takes from other generations what is damaged in the one that it reads, and names what is good in none', async () => {
+    const rotten = async (...bits: readonly (readonly number[])[]): Promise<MemoryStore> => {
+      const store = new MemoryStore()
+      for (const [generation, flips] of bits.entries()) {
+        const { key, parts } = packOf(chunks, 2, 3, generation)
+        await store.put(key, [flips.reduce(flipped, new Uint8Array(Buffer.concat(parts)))])
+      }
+      return store
+    }
+    const [first, second] = [8 * 200, 8 * (directory.frameOffset[1]! + 50)]
+    const bytes = Buffer.concat(chunks)
+    for (const bits of [
+      [[first], []],
+      [[first], [second]],
+      [[first, second], [second], [first]],
+    ]) {
+      const { plain, damaged } = await readerOf(await rotten(...bits)).run(planTasks([all])[0]!)
+      expect(damaged).toEqual([])
+      expect(Buffer.compare(plain, bytes)).toBe(0)
+    }
+    const { plain, damaged } = await readerOf(await rotten([first, second], [second])).run(
+      planTasks([all])[0]!,
+    )
+    expect(damaged.length).toBeGreaterThan(0)
+    expect(damaged.every(({ chunk }) => chunk === 2 || chunk === 3)).toBe(true)
+    for (const { from, length } of damaged) bytes.fill(0, from, from + length)
+    expect(Buffer.compare(plain, bytes)).toBe(0)
+  })
+
   it('says that a pack is missing', async () => {
     const running = readerOf(new MemoryStore()).run(planTasks([all])[0]!)
     await expect(running).rejects.toMatchObject({ code: 'OBJECT_NOT_FOUND' })

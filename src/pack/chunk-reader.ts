@@ -1,10 +1,12 @@
-import { EverfoldError, isEverfoldError } from '../errors.js'
+import { copyBytes } from '../copy-bytes.js'
+import { isEverfoldError } from '../errors.js'
 import { readAgainIfDamaged } from '../store/read-again.js'
 import type { StoreReader } from '../store/store.js'
+import { uncached } from '../store/uncached.js'
 import type { PackCatalog } from './catalog.js'
 import { CHUNK_GOOD, CHUNK_HASH_WRONG } from './chunk-state.js'
 import type { Crew } from './crew.js'
-import type { DecodeJob } from './jobs.js'
+import type { DecodeJob, DecodeResult } from './jobs.js'
 import { chunkAt, frameOfChunk, isPresent, type PackDirectory } from './pack-format.js'
 
 /** Plain bytes that one task gives back at most (or one chunk, if that is larger). */
@@ -170,19 +172,67 @@ export class ChunkReader {
   }
 
   /**
-   * Reads a task's chunks. What looks damaged is read once more before it is called so: a bad transfer is no damage.
+   * Reads a task's chunks. What looks damaged is read once more before it is called so: a bad transfer is no damage. Nor is it lost
+   * while any other generation of the pack has it.
    * @param room  memory to work in, lent until this settles
-   * @throws OBJECT_NOT_FOUND, STORE_FAILED
+   * @throws OBJECT_NOT_FOUND, DATA_DAMAGED, STORE_FAILED
    */
   async run(task: ReadTask, room?: ReadMemory): Promise<TaskResult> {
     let attempts = 0
-    return readAgainIfDamaged(
+    const result = await readAgainIfDamaged(
       () => {
         if (attempts++ > 0) this.catalog.forget(task.packId)
         return this.#attempt(task, room)
       },
       (result) => result.damaged.length === 0,
     )
+    return result.damaged.length === 0 ? result : uncached(() => this.#mend(task, result))
+  }
+
+  /** Takes what is damaged from other generations. Each chunk is checked as ever, so it does not matter which they are. */
+  async #mend(task: ReadTask, { plain, damaged }: TaskResult): Promise<TaskResult> {
+    let left = damaged
+    const tried = new Set<string>()
+    // Twice, if need be: a listing may be short for once.
+    for (let listings = 0; listings < 2 && left.length > 0; listings++)
+      for (const directory of await this.catalog.generations(task.packId)) {
+        if (left.length === 0 || tried.has(directory.key)) continue
+        tried.add(directory.key)
+        left = await this.#takeFrom(directory, left, plain)
+      }
+    return { plain, damaged: left }
+  }
+
+  /** Puts those chunks to their places that are good in a generation. @returns the others */
+  async #takeFrom(
+    directory: PackDirectory,
+    wanted: readonly DamagedChunk[],
+    plain: Uint8Array,
+  ): Promise<readonly DamagedChunk[]> {
+    const chunks = wanted.map(({ chunk }) => chunk).filter((chunk) => isPresent(directory, chunk))
+    if (chunks.length === 0) return wanted
+    const { from, length } = storedRange(directory, chunks)
+    const read = async (): Promise<DecodeResult> => {
+      const stored = await this.#store.read(directory.key, from, length)
+      return this.#crew.decode({ ...decodeJob(directory, chunks, stored, from), crc: undefined })
+    }
+    const result = await read().catch((error: unknown) => {
+      if (isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED', 'OBJECT_ARCHIVED')) return undefined
+      throw error
+    })
+    if (result === undefined) return wanted
+    const good = new Map<number, Uint8Array>()
+    let end = 0
+    for (const [i, chunk] of chunks.entries()) {
+      const begin = end
+      end += directory.chunkLength[chunk] ?? 0
+      if (result.state[i] === CHUNK_GOOD) good.set(chunk, result.plain.subarray(begin, end))
+    }
+    for (const { chunk, from: at } of wanted) {
+      const bytes = good.get(chunk)
+      if (bytes !== undefined) copyBytes(plain, at, bytes)
+    }
+    return wanted.filter(({ chunk }) => !good.has(chunk))
   }
 
   async #attempt(task: ReadTask, room: ReadMemory | undefined): Promise<TaskResult> {
@@ -201,17 +251,9 @@ export class ChunkReader {
     const held = task.chunks.every((chunk) => isPresent(newest, chunk))
     // An older generation may still hold what a newer one has left out.
     const directory = held ? newest : await this.catalog.directoryWith(task.packId, task.chunks)
-    if (directory === undefined)
-      throw new EverfoldError(
-        'DATA_DAMAGED',
-        `Pack ${task.packId} no longer holds chunks that a recovery point needs. Run: everfold verify`,
-        { details: { pack: task.packId, chunks: task.chunks.filter((chunk) => !isPresent(newest, chunk)) } },
-      )
-    const firstFrame = frameOfChunk(directory, task.chunks[0] ?? 0)
-    const lastFrame = frameOfChunk(directory, task.chunks.at(-1) ?? 0)
-    const from = directory.frameOffset[firstFrame] ?? 0
-    const to = directory.frameOffset[lastFrame + 1] ?? 0
-    const stored = await this.#readStored(directory.key, from, to - from, room)
+    if (directory === undefined) return nothingOf(task, newest)
+    const { from, length: storedBytes } = storedRange(directory, task.chunks)
+    const stored = await this.#readStored(directory.key, from, storedBytes, room)
     const job = decodeJob(directory, task.chunks, stored, from)
     // Whether a frame's checksum is right says nothing that the hashes of its chunks do not say.
     const result = await this.#crew.decode({ ...job, crc: undefined, room: room?.plain })
@@ -244,6 +286,29 @@ export class ChunkReader {
     await this.#store.readInto(key, offset, into)
     return into
   }
+}
+
+/** No generation has all of a task's chunks: each is looked for alone. */
+function nothingOf({ packId, chunks }: ReadTask, { chunkLength }: PackDirectory): TaskResult {
+  const damaged: DamagedChunk[] = []
+  let from = 0
+  for (const chunk of chunks) {
+    const length = chunkLength[chunk] ?? 0
+    damaged.push({ packId, chunk, from, length, reason: 'its pack no longer holds it' })
+    from += length
+  }
+  return { plain: new Uint8Array(from), damaged }
+}
+
+/** Where the frames of these chunks (ascending) lie in a generation, and what is between them. Bytes. */
+function storedRange(
+  directory: PackDirectory,
+  chunks: readonly number[],
+): { readonly from: number; readonly length: number } {
+  const firstFrame = frameOfChunk(directory, chunks[0] ?? 0)
+  const lastFrame = frameOfChunk(directory, chunks.at(-1) ?? 0)
+  const from = directory.frameOffset[firstFrame] ?? 0
+  return { from, length: (directory.frameOffset[lastFrame + 1] ?? 0) - from }
 }
 
 /** The job that decodes `chunks` (ascending) from `stored`, whose first byte is byte `storedFrom` of the object; its memory is handed over. */

@@ -127,9 +127,9 @@ export class Quarantine {
     return damaged.chunks?.has(chunk) ?? true
   }
 
-  /** Is damage known of a generation after a pack's first? Then that one is not what is to be read first. */
-  isDamagedLater(packId: string): boolean {
-    return (this.#damaged.get(packId)?.generation ?? 0) > 0
+  /** Is damage known of any generation of a pack? Then the first is not what is to be read: a later one may have the good bytes. */
+  hasDamage(packId: string): boolean {
+    return this.#damaged.has(packId)
   }
 
   #take(state: QuarantineState): void {

@@ -84,8 +84,8 @@ export class DamageMap {
   }
 
   /**
-   * Damaged chunks, for the quarantine: those of which the copy that is read, in the newest generation that has them, is bad. A newer
-   * generation without them does not make them good.
+   * Damaged chunks, for the quarantine: those of which the copy in the newest generation that has them, which is the one that stays, is
+   * bad. A newer generation without them does not make them good.
    */
   damagedPacks(): DamagedPack[] {
     const damaged: DamagedPack[] = []
@@ -207,9 +207,9 @@ export class DamageMap {
     let position = start
     for (let chunk = chunkAt(shape, start); position < end; chunk++) {
       const chunkEnd = Math.min(end, shape.chunkStart[chunk + 1] ?? end)
-      // What is read is the newest generation that has the chunk.
-      const read = generations.find((one) => isPresent(one, chunk))
-      if (read === undefined || read.bad.has(chunk)) lose(offset + position - start, chunkEnd - position)
+      // What is bad in the newest generation that has the chunk is read from another, if there is one.
+      if (!generations.some((one) => isPresent(one, chunk) && !one.bad.has(chunk)))
+        lose(offset + position - start, chunkEnd - position)
       position = chunkEnd
     }
   }

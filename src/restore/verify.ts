@@ -11,7 +11,7 @@ import { isEverfoldError } from '../errors.js'
 import { Gate } from '../gate.js'
 import { listPacks, type PackPlace, placeOf } from '../pack/catalog.js'
 import { settleAll } from '../settle-all.js'
-import { chainKey, chainsPrefix, packKey } from '../store/keys.js'
+import { chainKey, chainsPrefix, packKey, packsPrefix } from '../store/keys.js'
 import { uncached } from '../store/uncached.js'
 import { type DamagedRange, DamageMap } from './damage.js'
 import { quarantineDamage } from './quarantine-damage.js'
@@ -71,6 +71,8 @@ async function verifyPinned(
   const data = await verifyPacks(repository, needed, damage, options)
   await verifyRest(repository, damage, options.signal)
   const damaged = await damage.locate(repository, states)
+  // Where one generation of a pack is bad, points rely on another from now on, whoever left it there.
+  if (damage.objects.length > 0) await repository.store.settle(packsPrefix)
   await quarantineDamage(repository, damage.damagedPacks(), options.sample < 1)
   return {
     ok: damaged.length === 0 && damage.objects.length === 0,

@@ -3,6 +3,7 @@ import type { Repository } from '../chain/repository.js'
 import { isEverfoldError } from '../errors.js'
 import { healDamage } from '../merge/heal.js'
 import { verifyRepository } from '../restore/verify.js'
+import { packsPrefix, parsePackKey } from '../store/keys.js'
 import { SimulatedDisk, sourceOf } from './disk.js'
 import { SimulationFailure } from './failure.js'
 import { ModelMachine } from './model.js'
@@ -48,10 +49,19 @@ export async function drill(
   const areChunksKnown = damaged.some(({ key }) => path.endsWith(`/${key}`))
   await takePoint()
   await healDamage(repository)
+  forgetPacks(world, repository)
   await expectWhole(repository, machine, areChunksKnown ? 0 : 1)
   const again = await takePoint()
   if (again > 0)
     throw new SimulationFailure(`${machine.name} is whole, and ${again} bytes were stored once more`)
+}
+
+/** A later process does not know which generation of a pack was written last, or read. */
+function forgetPacks(world: World, repository: Repository): void {
+  for (const path of world.files.files()) {
+    const pack = parsePackKey(path.slice(path.indexOf(packsPrefix)))
+    if (pack !== undefined) repository.catalog.forget(pack.packId)
+  }
 }
 
 /** @param from  The first point that has to be whole. */

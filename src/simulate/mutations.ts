@@ -290,6 +290,18 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: 'what is damaged in one generation of a pack is not looked for in others',
+    edits: [
+      {
+        file: 'pack/chunk-reader.js',
+        find: 'uncached(() => this.#mend(task, result))',
+        replace: 'result',
+      },
+    ],
+    seeds: [7989781537],
+    bundles: true,
+  },
+  {
     name: 'new points refer to chunks that are known to be damaged',
     edits: [
       {
