@@ -216,6 +216,28 @@ describe('a point with runs that are not joined', () => {
     }
   })
 
+  it('names a pack that is missing as well, where one of its runs is lost', async () => {
+    const repository = await repositoryOf(NEVER)
+    await changing(repository, 2)
+    await foldTo(repository, MACHINE, 1)
+    const { state } = await repository.chains.get(MACHINE)
+    const [disk] = state.points[0]?.disks ?? []
+    const run = disk?.run.segments[0]?.id ?? ''
+    const [full] = disk?.folded?.[0]?.run.segments ?? []
+    const store = new MemoryStore()
+    const pack = (await packsOf(repository)).toSorted()
+    for (const [name, bytes] of await objectsOf(repository.store))
+      if (!name.endsWith(run) && !pack.includes(name)) await store.put(name, [bytes])
+    const { objects } = await verifyRepository(await openInMemory(store, { joinLimits: NEVER }), {
+      sample: 1,
+    })
+    const keys = objects.map(({ key }) => key)
+    expect(keys).toContain(runKey(MACHINE, run))
+    expect(full?.extents).toBeGreaterThan(0)
+    // That of the change alone is not known to have been needed.
+    expect(keys.filter((key) => pack.includes(key))).toHaveLength(pack.length - 1)
+  })
+
   it('is not made from a run that is lost: the older point, which is whole, would go for it', async () => {
     const repository = await repositoryOf(NEVER)
     const pictures = await changing(repository, 4)

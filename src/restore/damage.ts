@@ -21,7 +21,7 @@ export interface DamagedRange {
 }
 
 /** In place of a pack id: the run that would say what is here is lost. */
-const LOST = '0'.repeat(64)
+export const LOST = '0'.repeat(64)
 
 /** What verification found, and which parts of which points that means. */
 export class DamageMap {
@@ -148,7 +148,7 @@ export class DamageMap {
     const layers: Layer[] = []
     for (const layer of layersOf(state, index, disk.id))
       layers.push({
-        extents: await this.#readLayer(repository, state.machine, layer, packs),
+        extents: await readWhatIsLeft(repository, state.machine, layer, packs),
         sizeBytes: layer.sizeBytes,
       })
     return this.#lostParts(overlayAll(layers).slice(0, disk.sizeBytes))
@@ -166,25 +166,6 @@ export class DamageMap {
       if (slot !== ZEROS) this.#loseParts(all, i, all.packs.idOf(slot), lose)
     }
     return ranges
-  }
-
-  async #readLayer(
-    repository: Repository,
-    machine: string,
-    { run }: RunLayer,
-    packs: PackTable,
-  ): Promise<ExtentList> {
-    const out = new ExtentList(run.stride, packs)
-    for (const segment of run.segments) {
-      try {
-        const list = await readSegment(repository.store, machine, segment, packs)
-        for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
-      } catch (error) {
-        if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
-        out.append(segment.start, segment.end - segment.start, packs.slotOf(LOST), 0, 0)
-      }
-    }
-    return out
   }
 
   #loseParts(
@@ -213,6 +194,26 @@ export class DamageMap {
       position = chunkEnd
     }
   }
+}
+
+/** A run; where a segment of it is lost, an extent of the pack {@link LOST}. @throws STORE_FAILED */
+export async function readWhatIsLeft(
+  repository: Repository,
+  machine: string,
+  { run }: RunLayer,
+  packs: PackTable,
+): Promise<ExtentList> {
+  const out = new ExtentList(run.stride, packs)
+  for (const segment of run.segments) {
+    try {
+      const list = await readSegment(repository.store, machine, segment, packs)
+      for (let i = 0; i < list.length; i++) out.appendPart(list, i, list.startOf(i), list.endOf(i))
+    } catch (error) {
+      if (!isEverfoldError(error, 'OBJECT_NOT_FOUND', 'DATA_DAMAGED')) throw error
+      out.append(segment.start, segment.end - segment.start, packs.slotOf(LOST), 0, 0)
+    }
+  }
+  return out
 }
 
 /** What is known of one generation of a pack. */

@@ -1,8 +1,9 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState, DiskState } from '../chain/chain-state.js'
 import { readChainHead } from '../chain/chains.js'
-import { piecesOf, segmentsOf, segmentsOfChain } from '../chain/disk-runs.js'
-import { ZEROS } from '../chain/extent-list.js'
+import { piecesOf, runsOf, segmentsOf, segmentsOfChain } from '../chain/disk-runs.js'
+import { type ExtentList, ZEROS } from '../chain/extent-list.js'
+import { type Layer, overlayAll } from '../chain/overlay.js'
 import { PackTable } from '../chain/pack-table.js'
 import type { WorkPins } from '../chain/pins.js'
 import type { Repository } from '../chain/repository.js'
@@ -13,7 +14,7 @@ import { listPacks, type PackPlace, placeOf } from '../pack/catalog.js'
 import { settleAll } from '../settle-all.js'
 import { chainKey, chainsPrefix, packKey, packsPrefix } from '../store/keys.js'
 import { uncached } from '../store/uncached.js'
-import { type DamagedRange, DamageMap } from './damage.js'
+import { type DamagedRange, DamageMap, LOST, readWhatIsLeft } from './damage.js'
 import { quarantineDamage } from './quarantine-damage.js'
 import { NOTHING_VERIFIED, type VerifiedPack, verifyPack } from './verify-pack.js'
 import { verifyRest } from './verify-rest.js'
@@ -161,8 +162,8 @@ class RunVerifier {
       isWhole = (await this.#read(segment, named)) && isWhole
     }
     if (disk.folded === undefined) return Array.from({ length: named.size }, (_, slot) => named.idOf(slot))
-    // What is hidden there needs nothing. Where a run is lost it is not known what is; that it is lost is noted.
-    return isWhole ? this.#packsShowing(disk) : []
+    // What is hidden there needs nothing.
+    return isWhole ? this.#packsShowing(disk) : this.#packsLeft(disk)
   }
 
   /** @returns false if it is lost */
@@ -179,14 +180,31 @@ class RunVerifier {
 
   async #packsShowing(disk: DiskState): Promise<readonly string[]> {
     const packs = new PackTable()
-    const showing = new Set<number>()
+    const showing = new Set<string>()
     for (const read of piecesOf(this.#repository.store, this.#machine, disk, packs)) {
       stopIfCancelled(this.#signal)
-      const list = await read()
-      for (const slot of list.pack.subarray(0, list.length)) if (slot !== ZEROS) showing.add(slot)
+      for (const packId of packsIn(await read())) showing.add(packId)
     }
-    return Array.from(showing, (slot) => packs.idOf(slot))
+    return [...showing]
   }
+
+  /** The same where a run is lost: what it would say is not known, and all else is. */
+  async #packsLeft(disk: DiskState): Promise<readonly string[]> {
+    const packs = new PackTable()
+    const layers: Layer[] = []
+    for (const layer of runsOf(disk))
+      layers.push({
+        extents: await readWhatIsLeft(this.#repository, this.#machine, layer, packs),
+        sizeBytes: layer.sizeBytes,
+      })
+    return packsIn(overlayAll(layers)).filter((packId) => packId !== LOST)
+  }
+}
+
+function packsIn({ packs, pack, length }: ExtentList): string[] {
+  const slots = new Set(pack.subarray(0, length))
+  slots.delete(ZEROS)
+  return Array.from(slots, (slot) => packs.idOf(slot))
 }
 
 async function verifyPacks(
