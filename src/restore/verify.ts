@@ -1,6 +1,6 @@
 import { stopIfCancelled } from '../cancellation.js'
 import type { ChainState, DiskState } from '../chain/chain-state.js'
-import { readChainHead } from '../chain/chains.js'
+import { type ChainHead, readChainHead } from '../chain/chains.js'
 import { piecesOf, runsOf, segmentsOf, segmentsOfChain } from '../chain/disk-runs.js'
 import { type ExtentList, ZEROS } from '../chain/extent-list.js'
 import { type Layer, overlayAll } from '../chain/overlay.js'
@@ -85,6 +85,28 @@ async function verifyPinned(
   }
 }
 
+/**
+ * The newest state of a chain, of which no run goes from now on.
+ * @returns undefined if there is none
+ * @throws CHAIN_DAMAGED, STORE_FAILED
+ */
+async function pinnedHead(
+  { store }: Repository,
+  machine: string,
+  pins: WorkPins,
+): Promise<ChainHead | undefined> {
+  // Twice, if need be: a listing may be empty for once.
+  let head = (await readChainHead(store, machine)) ?? (await readChainHead(store, machine))
+  while (head !== undefined) {
+    for (const segment of segmentsOfChain(head.state)) pins.pin(segment.id)
+    // What was superseded while it was read may have lost runs before they were pinned: that is no damage.
+    const now = await readChainHead(store, machine)
+    if (now === undefined || now.state.sequence <= head.state.sequence) break
+    head = now
+  }
+  return head
+}
+
 async function verifyChains(
   repository: Repository,
   damage: DamageMap,
@@ -93,14 +115,11 @@ async function verifyChains(
   const states: ChainState[] = []
   for (const machine of await repository.chains.allMachines()) {
     try {
-      // Twice, if need be: a listing may be empty for once.
-      const head =
-        (await readChainHead(repository.store, machine)) ?? (await readChainHead(repository.store, machine))
+      const head = await pinnedHead(repository, machine, pins)
       if (head === undefined) {
         damage.note(chainsPrefix(machine), `all chain states of "${machine}" are missing`)
         continue
       }
-      for (const segment of segmentsOfChain(head.state)) pins.pin(segment.id)
       if (head.state.points.length > 0) states.push(head.state)
       for (const sequence of head.damaged)
         damage.note(
