@@ -15,6 +15,7 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { KiB } from './image.js'
 
 /** What a request is answered with instead of what the server says. */
 export type Fault =
@@ -26,7 +27,7 @@ export type Fault =
   | { readonly kind: 'cut' }
   /** Half of the answer's body, with a length that fits. */
   | { readonly kind: 'short' }
-  /** One wrong bit in the answer's body. */
+  /** A wrong bit in each KiB of the answer's body: whatever range is asked for, nothing that is longer gets through. */
   | { readonly kind: 'flip' }
   /** Nothing comes any more: before the server sees anything, or in the answer's body. */
   | { readonly kind: 'stall'; readonly when: 'before' | 'answer-body' }
@@ -236,7 +237,7 @@ async function spoil(
     }
     case 'flip':
       head(body.length)
-      if (body.length > 0) body[half] = (body[half] ?? 0) ^ 1
+      for (let at = half % KiB; at < body.length; at += KiB) body[at] = (body[at] ?? 0) ^ 1
       answer.end(body)
       return
     case 'short':

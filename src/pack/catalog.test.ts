@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 
 import { flipped, packBytes, packOf, sampleChunks, tailOffset } from '../../test/format-samples.js'
 import { heldBytes } from '../../test/held-memory.js'
+import { FaultyStore } from '../store/faulty-store.js'
 import { bundleKey } from '../store/keys.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { encodeBundleTail } from './bundle-format.js'
@@ -225,6 +226,23 @@ describe('PackCatalog', () => {
       }
     },
   )
+
+  it('reads what it found by listing where the store takes no sync, and lets no new point refer to that', async () => {
+    const first = packOf(sampleChunks('catalog', [4096, 100, 4096, 500]), 2, 3, 1)
+    const inner = await storeWith(first)
+    let isReadOnly = true
+    const store = new FaultyStore(inner, (operation) =>
+      operation === 'settle' && isReadOnly ? { kind: 'error-before' } : undefined,
+    )
+    const catalog = new PackCatalog(store)
+    const directory = await catalog.directory(id)
+    expect(directory.generation).toBe(1)
+    expect(catalog.mayReference(directory, 0)).toBe(false)
+    expect(await catalog.generations(id)).toHaveLength(1)
+    isReadOnly = false
+    expect(await catalog.generations(id)).toHaveLength(1)
+    expect(catalog.mayReference(directory, 0)).toBe(true)
+  })
 
   it('says DATA_DAMAGED for a flipped bit, and for another pack under the name', async () => {
     const bytes = packBytes(pack)

@@ -47,6 +47,8 @@ export class PackCatalog {
   readonly #places = new Map<string, PackPlace>()
   /** Packs that garbage collection is about to condemn or rewrite. */
   readonly #closed = new Set<string>()
+  /** Packs that were found by listing, and may not be on stable storage: they are read, and no new point refers to them. */
+  readonly #unsettled = new Set<string>()
   /** What bundles hold, by key: they never change. */
   readonly #bundles = new Map<string, Promise<readonly BundleMember[]>>()
   readonly #waiting: (() => void)[] = []
@@ -63,6 +65,7 @@ export class PackCatalog {
       isPresent(directory, chunk) &&
       (this.#places.get(directory.id)?.generation ?? 0) <= directory.generation &&
       !this.#closed.has(directory.id) &&
+      !this.#unsettled.has(directory.id) &&
       !this.quarantine.isCondemned(directory.id, directory.generation) &&
       !this.quarantine.isDamaged(directory, chunk)
     )
@@ -252,8 +255,20 @@ export class PackCatalog {
         if (other === undefined || rank(place) > rank(other)) this.#places.set(place.packId, place)
       }
     }
-    if (places.length > 0) await this.#store.settle(packsPrefixOf(packId))
+    if (places.length > 0) await this.#settle(packId)
     return places.sort((a, b) => rank(b) - rank(a))
+  }
+
+  /** A disk that takes no writes, or none any more, keeps nobody from reading. */
+  async #settle(packId: string): Promise<void> {
+    try {
+      await this.#store.settle(packsPrefixOf(packId))
+      await this.#store.settle(bundlesPrefix)
+      this.#unsettled.delete(packId)
+    } catch (error) {
+      if (!isEverfoldError(error, 'STORE_FAILED')) throw error
+      this.#unsettled.add(packId)
+    }
   }
 }
 
