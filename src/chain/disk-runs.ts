@@ -24,7 +24,14 @@ export interface JoinLimits {
   readonly between: number
 }
 
-export const JOIN_LIMITS: JoinLimits = { smallRun: 16 * 1024, times: 8, above: 1024 * 1024, between: 2 }
+const ABOVE_EXTENTS_MAX = 1024 * 1024
+
+export const JOIN_LIMITS: JoinLimits = {
+  smallRun: 16 * 1024,
+  times: 8,
+  above: ABOVE_EXTENTS_MAX,
+  between: 2,
+}
 
 /** The runs of a disk at a point, oldest first. */
 export function runsOf({ folded, run, sizeBytes }: DiskState): readonly RunLayer[] {
